@@ -1,0 +1,566 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A peak counts what runs, and remembers the most that ran at once.
+type peak struct{ now, most atomic.Int64 }
+
+func (p *peak) enter() {
+	n := p.now.Add(1)
+	for m := p.most.Load(); n > m && !p.most.CompareAndSwap(m, n); m = p.most.Load() {
+	}
+}
+
+func (p *peak) exit() { p.now.Add(-1) }
+
+// hang returns a task that runs until release is closed.
+func hang(release <-chan struct{}) *Task {
+	return &Task{Run: func() { <-release }}
+}
+
+func mustSubmit(t *testing.T, p *Pool, name string, task *Task, urgently bool) {
+	t.Helper()
+	ok := p.Submit(name, task, urgently)
+	if !ok {
+		t.Fatalf("Submit(%q) = false on an open pool", name)
+	}
+}
+
+// mustBeEmpty fails if p holds anything that it should have let go of.
+func mustBeEmpty(t *testing.T, p *Pool) {
+	t.Helper()
+	if got := p.Stats(); got != (Stats{}) {
+		t.Errorf("Stats() = %+v, want none", got)
+	}
+	if got := p.Lanes(); got != nil {
+		t.Errorf("Lanes() = %v, want nil", got)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.turns {
+		if l := p.turns[c]; l.first != nil || l.last != nil || l.len != 0 {
+			t.Errorf("turns of class %d are not empty: %+v", c, l)
+		}
+	}
+}
+
+func TestLimitsHoldUnderLoad(t *testing.T) {
+	const submitters, each, workers, perLane, lanes = 64, 300, 16, 3, 9
+	p := New(workers, perLane)
+	var all peak
+	var byLane [lanes]peak
+	var ran atomic.Int64
+	var wg sync.WaitGroup
+	for g := range submitters {
+		wg.Go(func() {
+			for i := range each {
+				n := (g + i) % lanes
+				p.Submit(strconv.Itoa(n), &Task{Run: func() {
+					all.enter()
+					byLane[n].enter()
+					runtime.Gosched()
+					byLane[n].exit()
+					all.exit()
+					ran.Add(1)
+				}}, i%5 == 0)
+			}
+		})
+	}
+	wg.Wait()
+	if err := p.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ran.Load(); got != submitters*each {
+		t.Errorf("%d tasks ran, want %d", got, submitters*each)
+	}
+	if got := all.most.Load(); got > workers {
+		t.Errorf("%d tasks at once, limit is %d", got, workers)
+	}
+	for n := range byLane {
+		if got := byLane[n].most.Load(); got > perLane {
+			t.Errorf("%d tasks of lane %d at once, limit is %d", got, n, perLane)
+		}
+	}
+	mustBeEmpty(t, p)
+}
+
+// TestLimitsAreUsed is the other half: slots that are free are filled at once.
+func TestLimitsAreUsed(t *testing.T) {
+	tests := []struct {
+		workers, perLane, lanes int
+		running                 int
+	}{
+		{workers: 64, perLane: 4, lanes: 1, running: 4},
+		{workers: 64, perLane: 4, lanes: 3, running: 12},
+		{workers: 64, perLane: 4, lanes: 100, running: 64},
+		{workers: 3, perLane: 4, lanes: 2, running: 3},
+		{workers: 0, perLane: -1, lanes: 2, running: 1},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d workers, %d a lane, %d lanes", tt.workers, tt.perLane, tt.lanes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := New(tt.workers, tt.perLane)
+				release := make(chan struct{})
+				for i := range 10 * tt.lanes {
+					mustSubmit(t, p, strconv.Itoa(i%tt.lanes), hang(release), false)
+				}
+				want := Stats{Running: tt.running, Parked: 10*tt.lanes - tt.running, Lanes: tt.lanes}
+				if got := p.Stats(); got != want {
+					t.Errorf("Stats() = %+v, want %+v", got, want)
+				}
+				close(release)
+				synctest.Wait()
+				mustBeEmpty(t, p)
+			})
+		})
+	}
+}
+
+func TestUrgentOvertakesAll(t *testing.T) {
+	const parked = 10_000
+	for _, name := range []string{"busy", "other"} {
+		t.Run("in lane "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := New(1, 1)
+				release := make(chan struct{})
+				mustSubmit(t, p, "busy", hang(release), false)
+				var order []string
+				for i := range parked {
+					lane := "busy"
+					if i%2 == 1 {
+						lane = strconv.Itoa(i)
+					}
+					mustSubmit(t, p, lane, &Task{Run: func() { order = append(order, "patient") }}, false)
+				}
+				for _, s := range []string{"urgent 1", "urgent 2"} {
+					mustSubmit(t, p, name, &Task{Run: func() { order = append(order, s) }}, true)
+				}
+				close(release)
+				synctest.Wait()
+				if len(order) != parked+2 || order[0] != "urgent 1" || order[1] != "urgent 2" {
+					t.Errorf("%d ran, first %q, want %d and the urgent ones first", len(order), order[:2], parked+2)
+				}
+			})
+		})
+	}
+}
+
+func TestHungLanesDelayNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(64, 4)
+		release := make(chan struct{})
+		for i := range 3 * 1000 {
+			mustSubmit(t, p, fmt.Sprint("hung", i%3), hang(release), i%2 == 0)
+		}
+		start := time.Now()
+		for i := range 100 {
+			var at time.Duration
+			mustSubmit(t, p, "alive", &Task{Run: func() { at = time.Since(start) }}, false)
+			synctest.Wait()
+			if at != 0 || p.Stats().Running != 12 {
+				t.Fatalf("task %d ran after %v, want at once", i, at)
+			}
+		}
+		for range 100 {
+			mustSubmit(t, p, "slow", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+		}
+		time.Sleep(25*time.Second - 1)
+		if got := p.Stats().Parked - (3000 - 12); got != 0 {
+			t.Errorf("%d of 100 one-second tasks are parked before 25 s, want none", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := p.Stats(); got != (Stats{Running: 12, Parked: 2988, Lanes: 3}) {
+			t.Errorf("Stats() after 25 s = %+v, want the hung ones only", got)
+		}
+		close(release)
+	})
+}
+
+// logged runs the tasks that fill submits on one worker, after all are parked, and
+// returns the names in the order in which they ran.
+func logged(t *testing.T, fill func(p *Pool, submit func(lane, name string, urgently bool) *Task)) []string {
+	t.Helper()
+	var order []string
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 4)
+		release := make(chan struct{})
+		mustSubmit(t, p, "blocker", hang(release), false)
+		fill(p, func(lane, name string, urgently bool) *Task {
+			task := &Task{Run: func() { order = append(order, name) }}
+			mustSubmit(t, p, lane, task, urgently)
+			return task
+		})
+		close(release)
+		synctest.Wait()
+		mustBeEmpty(t, p)
+	})
+	return order
+}
+
+func TestOrder(t *testing.T) {
+	type submit = func(lane, name string, urgently bool) *Task
+	tests := []struct {
+		rule string
+		fill func(p *Pool, submit submit)
+		want []string
+	}{
+		{
+			"lanes take turns, and are first in, first out inside",
+			func(_ *Pool, submit submit) {
+				for _, s := range []string{"a1", "a2", "a3", "b1", "b2", "c1"} {
+					submit(s[:1], s, false)
+				}
+			},
+			[]string{"a1", "b1", "c1", "a2", "b2", "a3"},
+		},
+		{
+			"urgent lanes take turns before all others",
+			func(_ *Pool, submit submit) {
+				submit("a", "a1", false)
+				for _, s := range []string{"b1!", "b2!", "c1!"} {
+					submit(s[:1], s, true)
+				}
+			},
+			[]string{"b1!", "c1!", "b2!", "a1"},
+		},
+		{
+			"an urgent task does not cost its lane the turn of the others",
+			func(_ *Pool, submit submit) {
+				submit("a", "a1", false)
+				submit("b", "b1", false)
+				submit("a", "a2!", true)
+			},
+			[]string{"a2!", "a1", "b1"},
+		},
+		{
+			"an urged task goes first, in the order of urging",
+			func(p *Pool, submit submit) {
+				submit("a", "a1", false)
+				a2, a3 := submit("a", "a2", false), submit("a", "a3", false)
+				b1 := submit("b", "b1", false)
+				p.Urge(a3)
+				p.Urge(a2)
+				p.Urge(a3) // it keeps its place
+				p.Urge(b1)
+			},
+			[]string{"a3", "b1", "a2", "a1"},
+		},
+		{
+			"a taken task is gone, and its lane with it if it was the last",
+			func(p *Pool, submit submit) {
+				a1, b1 := submit("a", "a1", false), submit("b", "b1", true)
+				submit("c", "c1", false)
+				submit("a", "a2", false)
+				if !p.Take(a1) || !p.Take(b1) || p.Take(a1) {
+					panic("Take: want true, true, false")
+				}
+				p.Urge(a1) // not parked: nothing happens
+			},
+			[]string{"a2", "c1"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			if got := logged(t, tt.fill); !slices.Equal(got, tt.want) {
+				t.Errorf("ran %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTakeAndUrgeOfStartedTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 1)
+		release := make(chan struct{})
+		task := hang(release)
+		if p.Take(task) {
+			t.Error("Take of a task that was never submitted = true")
+		}
+		mustSubmit(t, p, "a", task, false)
+		p.Urge(task)
+		if p.Take(task) {
+			t.Error("Take of a started task = true")
+		}
+		close(release)
+		synctest.Wait()
+		if p.Take(task) {
+			t.Error("Take of a task that has ended = true")
+		}
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestTaskIsReusableOnceStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 1)
+		ran := 0
+		task := &Task{}
+		task.Run = func() {
+			ran++
+			if ran < 5 {
+				p.Submit(strconv.Itoa(ran%2), task, ran == 2)
+			}
+		}
+		mustSubmit(t, p, "0", task, false)
+		synctest.Wait()
+		if ran != 5 {
+			t.Errorf("ran %d times, want 5", ran)
+		}
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestSubmitOfParkedTaskPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 1)
+		release := make(chan struct{})
+		mustSubmit(t, p, "a", hang(release), false)
+		parked := &Task{Run: func() {}}
+		mustSubmit(t, p, "a", parked, false)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("second Submit of a parked task did not panic")
+				}
+			}()
+			p.Submit("b", parked, false)
+		}()
+		close(release)
+		synctest.Wait()
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(3, 2)
+		release := make(chan struct{})
+		for _, name := range []string{"a", "a", "a", "b", "b", "c"} {
+			mustSubmit(t, p, name, hang(release), name == "b")
+		}
+		got := p.Lanes()
+		slices.SortFunc(got, func(a, b Load) int { return int(a.Name[0]) - int(b.Name[0]) })
+		want := []Load{{"a", 2, 1}, {"b", 1, 1}, {"c", 0, 1}}
+		if !slices.Equal(got, want) {
+			t.Errorf("Lanes() = %v, want %v", got, want)
+		}
+		close(release)
+		synctest.Wait()
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(2, 1)
+		release := make(chan struct{})
+		mustSubmit(t, p, "a", hang(release), false)
+		mustSubmit(t, p, "b", hang(release), false)
+		want := map[*Task]bool{}
+		for i := range 10 {
+			task := &Task{Run: func() { t.Error("a parked task ran after Close") }}
+			mustSubmit(t, p, string(rune('a'+i%5)), task, i%3 == 0)
+			want[task] = true
+		}
+		got := p.Close()
+		for _, task := range got {
+			if !want[task] {
+				t.Error("Close returned a task twice, or one that was not parked")
+			}
+			delete(want, task)
+			if p.Take(task) {
+				t.Error("Take of a task that Close has returned = true")
+			}
+		}
+		if len(want) != 0 {
+			t.Errorf("Close did not return %d of 10 parked tasks", len(want))
+		}
+		if again := p.Close(); again != nil {
+			t.Errorf("second Close() = %v, want nil", again)
+		}
+		if p.Submit("c", &Task{Run: func() {}}, true) || p.Go(func() {}) {
+			t.Error("Submit or Go = true after Close")
+		}
+		if got := p.Stats(); got != (Stats{Running: 2, Lanes: 2}) {
+			t.Errorf("Stats() after Close = %+v, want the two that run", got)
+		}
+		close(release)
+		if err := p.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(4, 1)
+		start := time.Now()
+		if err := p.Wait(t.Context()); err != nil {
+			t.Errorf("Wait of a new pool: %v", err)
+		}
+		for range 3 {
+			mustSubmit(t, p, "a", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+		}
+		if !p.Go(func() { time.Sleep(5 * time.Second) }) {
+			t.Error("Go = false on an open pool")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Wait = %v before the function of Go ended, want ctx's error", err)
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := p.Wait(t.Context()); err != nil || time.Since(start) != 5*time.Second {
+					t.Errorf("Wait = %v after %v, want nil after 5 s", err, time.Since(start))
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// TestGoIsOutsideTheLimits fails if Go takes a slot, or waits for one.
+func TestGoIsOutsideTheLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, 1)
+		release := make(chan struct{})
+		var running peak
+		for range 10 {
+			p.Go(func() { running.enter(); <-release })
+		}
+		mustSubmit(t, p, "a", &Task{Run: func() { running.enter(); <-release }}, false)
+		synctest.Wait()
+		if got := running.now.Load(); got != 11 {
+			t.Errorf("%d run, want 11", got)
+		}
+		close(release)
+	})
+}
+
+// TestWorkersEnd relies on synctest, which fails if a goroutine is left.
+func TestWorkersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(64, 4)
+		before := runtime.NumGoroutine()
+		for i := range 1000 {
+			mustSubmit(t, p, strconv.Itoa(i%50), &Task{Run: func() { time.Sleep(time.Millisecond) }}, false)
+		}
+		if got := runtime.NumGoroutine() - before; got != 64 {
+			t.Errorf("%d goroutines for 1000 tasks, want 64", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		mustBeEmpty(t, p)
+	})
+}
+
+func TestAbortedRunFreesItsSlot(t *testing.T) {
+	t.Run("Goexit", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := New(1, 1)
+			ran := false
+			mustSubmit(t, p, "a", &Task{Run: func() { time.Sleep(time.Nanosecond); runtime.Goexit() }}, false)
+			mustSubmit(t, p, "a", &Task{Run: func() { ran = true; runtime.Goexit() }}, false)
+			p.Go(runtime.Goexit)
+			if err := p.Wait(t.Context()); err != nil || !ran {
+				t.Errorf("Wait = %v, next task ran: %t, want nil and true", err, ran)
+			}
+			mustBeEmpty(t, p)
+		})
+	})
+	t.Run("panic", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			// The worker runs on the test's goroutine, the only place to recover.
+			p := New(1, 1)
+			p.running = 1
+			p.park(p.laneNamed("a"), &Task{Run: func() { panic("oops") }}, patient)
+			l, task := p.pick()
+			ran := false
+			mustSubmit(t, p, "a", &Task{Run: func() { ran = true }}, false)
+			func() {
+				defer func() {
+					if got := recover(); got != "oops" {
+						t.Errorf("recovered %v, want the task's own panic", got)
+					}
+				}()
+				p.work(l, task)
+			}()
+			synctest.Wait()
+			if !ran {
+				t.Error("the next task did not run")
+			}
+			mustBeEmpty(t, p)
+		})
+	})
+}
+
+// TestEveryTaskEndsOnce races all methods and counts what becomes of each task.
+func TestEveryTaskEndsOnce(t *testing.T) {
+	const submitters, each = 16, 400
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for round := range 4 {
+		p := New(8, 2)
+		fates := make([]atomic.Int32, submitters*each)
+		ids := sync.Map{}
+		var mu sync.Mutex // as of an owner that calls the pool while it holds a lock
+		var wg sync.WaitGroup
+		for g := range submitters {
+			rnd := rand.New(rand.NewPCG(seed, uint64(round*submitters+g)))
+			wg.Go(func() {
+				for i := range each {
+					id := g*each + i
+					task := &Task{}
+					task.Run = func() { mu.Lock(); defer mu.Unlock(); fates[id].Add(1) }
+					ids.Store(task, id)
+					mu.Lock()
+					taken := p.Submit(strconv.Itoa(rnd.IntN(5)), task, rnd.IntN(4) == 0)
+					mu.Unlock()
+					if !taken {
+						fates[id].Add(1)
+						continue
+					}
+					if rnd.IntN(3) == 0 {
+						p.Urge(task)
+					}
+					if rnd.IntN(3) == 0 && p.Take(task) {
+						fates[id].Add(1)
+					}
+					if g == 0 && i == each/2 {
+						for _, task := range p.Close() {
+							id, _ := ids.Load(task)
+							fates[id.(int)].Add(1)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := p.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for id := range fates {
+			if got := fates[id].Load(); got != 1 {
+				t.Fatalf("task %d ended %d times, want once", id, got)
+			}
+		}
+		mustBeEmpty(t, p)
+	}
+}
