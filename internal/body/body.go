@@ -1,0 +1,258 @@
+// Package body reads the body of an HTTP response into memory, bounded in size,
+// in time and in how far it may swell when decoded.
+package body
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Errors that Read returns or wraps. No text holds a byte of the body or the
+// value of a header.
+var (
+	// ErrTooLarge says that the body exceeds Max, decoded or encoded, exceeds
+	// Ratio, or is longer than its Content-Length.
+	ErrTooLarge = errors.New("body too large")
+	// ErrTooSlow says that the body stalled for Idle or fell below MinRate.
+	ErrTooSlow = errors.New("body too slow")
+	// ErrUnframed says that nothing marks the end of the body, so that a cut
+	// would go unseen (RFC 9112, section 6.3, rule 8).
+	ErrUnframed = errors.New("body without a marked end")
+	// ErrEmpty says that the body has no bytes.
+	ErrEmpty = errors.New("body empty")
+	// ErrTruncated says that the body ended before its marked end (RFC 9112,
+	// section 8). It wraps [io.ErrUnexpectedEOF].
+	ErrTruncated = fmt.Errorf("body truncated: %w", io.ErrUnexpectedEOF)
+	// ErrEncoding says that the content coding is not gzip or identity, or that
+	// the gzip data is damaged.
+	ErrEncoding = errors.New("bad body encoding")
+)
+
+var (
+	errCoding  = fmt.Errorf("content coding other than gzip: %w", ErrEncoding)
+	errCodings = fmt.Errorf("more than one content coding: %w", ErrEncoding)
+	errRatio   = fmt.Errorf("decoded body out of proportion to the encoded: %w", ErrTooLarge)
+	errEncoded = fmt.Errorf("encoded body out of proportion to the limit: %w", ErrTooLarge)
+	errLonger  = fmt.Errorf("body longer than its Content-Length: %w", ErrTooLarge)
+)
+
+const (
+	// believed is the largest Content-Length for which memory is set aside at
+	// once. A longer body gets its memory as its bytes come.
+	believed = 16 << 20
+	// emptyReads is how many reads in a row may yield neither bytes nor an error.
+	emptyReads = 100
+)
+
+// Limits bounds what Read accepts. A field that is zero, or less, checks
+// nothing, except Max.
+type Limits struct {
+	// Max is the largest decoded body in bytes; zero admits only an empty body.
+	// At most Max+1 decoded bytes are read. A coded body is also held to twice
+	// Max plus 4 KiB before decoding, since gzip members may decode to nothing.
+	Max int64
+	// Ratio is how many decoded bytes each encoded byte may yield, judged once
+	// RatioAfter decoded bytes have been read. It sees only what Read decodes.
+	Ratio      int
+	RatioAfter int64
+	// Idle is the longest wait for the next bytes.
+	Idle time.Duration
+	// MinRate is the least average of encoded bytes per second since Read began,
+	// judged at every moment from Idle on, or from one second on where Idle is zero.
+	MinRate int64
+	// AllowUnframed accepts an HTTP/1 body that ends where the connection ends.
+	AllowUnframed bool
+	// AllowEmpty accepts a body that has no bytes.
+	AllowEmpty bool
+}
+
+// Read returns the decoded body of resp and closes resp.Body on every path.
+// The memory is the caller's, is never nil without an error, and is at most a
+// quarter and 512 bytes larger than the body.
+//
+// ctx is the context of the exchange and cancel ends it: when the body is too
+// slow, cancel is called with [ErrTooSlow], before Read returns or just after,
+// and must unblock resp.Body.Read. It is never called once Read has succeeded,
+// and may be nil if Idle and MinRate are zero. A read that failed because ctx
+// ended returns [context.Cause] of ctx.
+//
+// gzip is decoded here (RFC 9110, section 8.4), unless resp.Uncompressed says
+// that the transport did. A response of ProtoMajor 0, made by no HTTP transport,
+// counts as framed; so do HTTP/2, and whatever a transport decoded, as the end
+// of the gzip data marks the end of the body.
+func Read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response, l Limits) ([]byte, error) {
+	if resp.Body == nil {
+		return l.checkEmpty([]byte{})
+	}
+	defer resp.Body.Close()
+	if resp.Body == http.NoBody {
+		return l.checkEmpty([]byte{})
+	}
+	p, err := l.plan(resp)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{plan: p, limits: l, wire: wire{body: resp.Body, max: p.encodedMax}}
+	r.wire.watch.start(cancel, l)
+	defer r.wire.watch.stop() // for a body that panics; otherwise it has been stopped below
+	data, err := r.decode()
+	if !r.wire.watch.stop() {
+		return nil, ErrTooSlow
+	}
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	return l.checkEmpty(data)
+}
+
+func (l Limits) checkEmpty(data []byte) ([]byte, error) {
+	if len(data) == 0 && !l.AllowEmpty {
+		return nil, ErrEmpty
+	}
+	return data, nil
+}
+
+// plan is what the head of a response says about its body.
+type plan struct {
+	gzip       bool
+	length     int64 // of the decoded body; 0 if the head does not tell
+	max        int64 // of the decoded body
+	encodedMax int64
+}
+
+// plan refuses what the head alone shows to be unacceptable.
+//
+// A Content-Length of 0 tells nothing: a transport gives such a response
+// http.NoBody, and one made by hand often leaves the field out.
+func (l Limits) plan(resp *http.Response) (plan, error) {
+	p := plan{max: max(l.Max, 0), encodedMax: math.MaxInt64}
+	if resp.Uncompressed {
+		return p, nil
+	}
+	if unframed(resp) && !l.AllowUnframed {
+		return p, ErrUnframed
+	}
+	var err error
+	if p.gzip, err = gzipped(resp.Header); err != nil {
+		return p, err
+	}
+	length := max(resp.ContentLength, 0)
+	if !p.gzip {
+		p.length = length
+		if length > p.max {
+			return p, ErrTooLarge
+		}
+		return p, nil
+	}
+	if p.max < math.MaxInt64/4 {
+		p.encodedMax = 2*p.max + 4<<10
+	}
+	if length > p.encodedMax {
+		return p, errEncoded
+	}
+	return p, nil
+}
+
+func unframed(resp *http.Response) bool {
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && !slices.ContainsFunc(resp.TransferEncoding,
+		func(coding string) bool { return strings.EqualFold(coding, "chunked") })
+}
+
+// gzipped reports whether the only content coding of a response is gzip.
+func gzipped(h http.Header) (bool, error) {
+	codings := h["Content-Encoding"]
+	if len(codings) == 0 {
+		return false, nil
+	}
+	var only string
+	for coding := range strings.SplitSeq(strings.Join(codings, ","), ",") {
+		coding = strings.ToLower(strings.Trim(coding, " \t"))
+		if only != "" && coding != "" {
+			return false, errCodings
+		}
+		only += coding
+	}
+	switch only {
+	case "gzip", "x-gzip":
+		return true, nil
+	case "", "identity":
+		return false, nil
+	}
+	return false, errCoding
+}
+
+// reader is one call of Read. Its parts share one allocation.
+type reader struct {
+	plan   plan
+	limits Limits
+	wire   wire
+	buf    buffer
+}
+
+func (r *reader) decode() ([]byte, error) {
+	r.buf.init(r.plan.length, r.plan.max)
+	if r.plan.gzip {
+		m := openMembers(&r.wire)
+		defer m.release()
+		return r.collect(m)
+	}
+	return r.collect(&r.wire)
+}
+
+// collect reads src to its end into r.buf.
+func (r *reader) collect(src io.Reader) ([]byte, error) {
+	for empty := 0; empty < emptyReads; empty++ {
+		n, err := src.Read(r.buf.room())
+		if n > 0 {
+			empty = -1
+			if full := r.add(n); full != nil {
+				return nil, full
+			}
+		}
+		if err == io.EOF {
+			return r.finish()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, io.ErrNoProgress
+}
+
+// add takes the n bytes that src has put into r.buf.room.
+func (r *reader) add(n int) error {
+	if !r.buf.add(n) {
+		return r.over()
+	}
+	if r.plan.gzip && r.swollen() {
+		return errRatio
+	}
+	return nil
+}
+
+// over says which limit is exceeded by the byte that r.buf has no room for.
+func (r *reader) over() error {
+	if r.plan.length > 0 {
+		return errLonger
+	}
+	return ErrTooLarge
+}
+
+func (r *reader) swollen() bool {
+	ratio := int64(r.limits.Ratio)
+	return ratio > 0 && r.buf.total >= r.limits.RatioAfter && r.buf.total/ratio > r.wire.count
+}
+
+func (r *reader) finish() ([]byte, error) {
+	if r.buf.total < r.plan.length {
+		return nil, ErrTruncated
+	}
+	return r.buf.bytes(), nil
+}
