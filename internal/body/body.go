@@ -160,8 +160,11 @@ func (l Limits) plan(resp *http.Response) (plan, error) {
 	return p, nil
 }
 
+// unframed reports whether only the end of the connection marks the end of the body.
+// net/http sets Close on every such response; one that was made in memory, as
+// httptest's recorder does, has neither a length nor a connection that can be cut.
 func unframed(resp *http.Response) bool {
-	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && !slices.ContainsFunc(resp.TransferEncoding,
+	return resp.ProtoMajor == 1 && resp.Close && resp.ContentLength < 0 && !slices.ContainsFunc(resp.TransferEncoding,
 		func(coding string) bool { return strings.EqualFold(coding, "chunked") })
 }
 

@@ -57,6 +57,9 @@ func coded(values ...string) func(*http.Response) {
 	return func(resp *http.Response) { resp.Header["Content-Encoding"] = values }
 }
 
+// closing is what net/http sets when only the end of the connection ends the body.
+func closing(resp *http.Response) { resp.Close = true }
+
 func proto(major int, transfer ...string) func(*http.Response) {
 	return func(resp *http.Response) { resp.ProtoMajor, resp.TransferEncoding = major, transfer }
 }
@@ -126,7 +129,8 @@ func TestReadAccepts(t *testing.T) {
 		"unknown length":            {wire: long, want: long},
 		"all of Max":                {wire: long, want: long, limits: body.Limits{Max: 16000}},
 		"chunked":                   {wire: long, want: long, head: []change{proto(1, "Chunked")}},
-		"unframed, allowed":         {wire: long, want: long, head: []change{proto(1)}, limits: body.Limits{Max: 1 << 20, AllowUnframed: true}},
+		"unframed, in memory":       {wire: long, want: long, head: []change{proto(1)}, limits: body.Limits{Max: 1 << 20}},
+		"unframed, allowed":         {wire: long, want: long, head: []change{proto(1), closing}, limits: body.Limits{Max: 1 << 20, AllowUnframed: true}},
 		"made by hand":              {wire: long, want: long, head: []change{proto(0)}},
 		"made by hand, no length":   {wire: long, want: long, head: []change{proto(0), length(0)}},
 		"identity":                  {wire: "a", want: "a", head: []change{coded("identity")}},
@@ -191,8 +195,8 @@ func TestReadRefuses(t *testing.T) {
 		want   error
 		read   int64 // most bytes that may be taken from the body; 0 is none
 	}{
-		"unframed":                {wire: strings.NewReader("a"), head: []change{proto(1)}, want: body.ErrUnframed},
-		"unframed, gzip":          {wire: strings.NewReader("a"), head: []change{proto(1), coded("gzip")}, want: body.ErrUnframed},
+		"unframed":                {wire: strings.NewReader("a"), head: []change{proto(1), closing}, want: body.ErrUnframed},
+		"unframed, gzip":          {wire: strings.NewReader("a"), head: []change{proto(1), coded("gzip"), closing}, want: body.ErrUnframed},
 		"length above Max":        {wire: strings.NewReader("123456"), head: []change{length(6)}, want: body.ErrTooLarge},
 		"absurd length":           {wire: strings.NewReader("1"), head: []change{length(1<<63 - 1)}, want: body.ErrTooLarge},
 		"absurd length believed":  {wire: strings.NewReader("1"), head: []change{length(1 << 62)}, limits: body.Limits{Max: 1<<63 - 1}, want: body.ErrTruncated, read: 1},
