@@ -1,0 +1,324 @@
+package everfresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/everfresh-go/everfresh/internal/body"
+	"github.com/everfresh-go/everfresh/internal/rfc9111"
+	"github.com/everfresh-go/everfresh/internal/scrub"
+)
+
+// An attempt is what one stage of a flight works with: its entry as it was when the
+// stage began.
+type attempt struct {
+	source
+	exchange *exchange
+	req      *http.Request
+	meta     *meta              // nil before the first value
+	kept     any                // the value that is served, for holder.renew; nil if none
+	ctx      context.Context    //nolint:containedctx // Lives as long as the stage, which is one function call.
+	release  context.CancelFunc // must be called when the stage ends
+	slow     atomic.Bool        // the body's watchdog called release
+}
+
+// build calls the user's request function.
+func (a *attempt) build() (req *http.Request, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			req, err = nil, recovered(v)
+		}
+	}()
+	req, err = a.cfg.request(a.ctx, a.exchange.prev())
+	if err == nil && req == nil {
+		return nil, errors.New("the request function returned no request")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return req, a.exchange.permit(req.URL)
+}
+
+// An outcome is what an attempt brought.
+type outcome struct {
+	op      string // what failed
+	err     error
+	failure *RefreshError // err as it is reported
+
+	code     int
+	header   http.Header
+	sent     time.Time
+	received time.Time
+	body     []byte
+	hash     uint64
+	size     int
+	same     bool // the origin confirmed the present value, by a 304 or by its bytes
+	unread   bool // by a 304
+	replace  bool // value is to be published
+	value    any
+	hardEnd  time.Time // of value
+	next     time.Time // when the resource is asked for again
+}
+
+// run does the attempt. It does not panic, whatever the callbacks do.
+func (a *attempt) run(now func() time.Time) (out *outcome) {
+	out = &outcome{op: "fetch", sent: now()}
+	defer func() {
+		if v := recover(); v != nil {
+			out.err = recovered(v)
+		}
+		if out.err != nil && out.received.IsZero() {
+			out.received = now()
+		}
+	}()
+	req := a.request()
+	resp, err := a.fetcher.Fetch(req)
+	if err != nil {
+		out.err = a.cause(err)
+		return out
+	}
+	if resp == nil {
+		out.err = errors.New("the fetcher returned neither response nor error")
+		return out
+	}
+	out.received = now()
+	out.code, out.header = resp.StatusCode, resp.Header
+	switch {
+	case out.code == http.StatusNotModified && a.conditional():
+		drain(resp)
+		out.same, out.unread, out.hardEnd = true, true, wallTime(a.meta.hardEnd)
+		out.err = out.ended()
+	case out.code == http.StatusOK, out.code == http.StatusNonAuthoritativeInfo:
+		out.err = a.read(resp, out)
+	default:
+		drain(resp)
+		out.err = &StatusError{Code: out.code, Header: resp.Header}
+	}
+	return out
+}
+
+// cause tells a refresh that its own timeout ended from other failures, and hides what
+// an error of net/http would show.
+func (a *attempt) cause(err error) error {
+	if a.slow.Load() {
+		return body.ErrTooSlow
+	}
+	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded)
+	}
+	return scrub.Foreign(err)
+}
+
+// conditional reports whether the request asks for a change only.
+func (a *attempt) conditional() bool { return a.exchange.etag != "" || a.exchange.since != "" }
+
+// request returns the request to send.
+func (a *attempt) request() *http.Request {
+	req := a.req
+	if req == nil {
+		u := *a.url
+		req = &http.Request{
+			Method: http.MethodGet, URL: &u, Host: u.Host, Header: make(http.Header, len(a.cfg.header)+3),
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		}
+	}
+	req = req.WithContext(a.ctx)
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	for name, values := range a.cfg.header {
+		req.Header[name] = append(req.Header[name], values...)
+	}
+	if req.Header.Get("Accept-Encoding") == "" {
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
+	if a.meta != nil && a.kept != nil && !a.anew && safeMethod(req.Method) {
+		a.exchange.setValidators(req.Header, a.meta)
+	}
+	return req
+}
+
+// tooSlow ends the exchange for the body's watchdog.
+func (a *attempt) tooSlow(error) {
+	a.slow.Store(true)
+	a.release()
+}
+
+// safeMethod reports whether a 304 can answer the method (RFC 9110, section 15.4.5).
+func safeMethod(method string) bool {
+	return method == "" || method == http.MethodGet || method == http.MethodHead
+}
+
+// read reads the body of a good response and makes the value.
+func (a *attempt) read(resp *http.Response, out *outcome) error {
+	out.op = "read"
+	data, err := body.Read(a.ctx, a.tooSlow, resp, a.cfg.limits(a.emptyOK))
+	if err != nil {
+		return a.cause(err)
+	}
+	out.body, out.size, out.hash = data, len(data), bodyHash(data)
+	equal := a.meta != nil && a.meta.hash == out.hash && a.meta.size == out.size
+	out.same = equal && !a.anew
+	if out.same && a.kept != nil && a.meta.hardEnd == 0 {
+		return nil // nothing to decode
+	}
+	out.op = "decode"
+	a.exchange.at = out.received
+	v, err := a.decode(a.ctx, memoryResponse(resp, data)) //nolint:bodyclose // It is in memory.
+	if err != nil {
+		return err
+	}
+	out.take(v, a)
+	return out.ended()
+}
+
+// take takes a decoded value and its own end. Equal bytes do not renew that, and the
+// value they were decoded to before stays.
+func (out *outcome) take(v any, a *attempt) {
+	out.value, out.replace = v, true
+	if mortal, ok := v.(interface{ ExpiresAt() time.Time }); ok {
+		out.hardEnd = mortal.ExpiresAt().Round(0)
+	}
+	if !out.same || a.meta.hardEnd == 0 {
+		return
+	}
+	out.replace = a.kept == nil
+	if old := wallTime(a.meta.hardEnd); out.hardEnd.IsZero() || old.Before(out.hardEnd) {
+		out.hardEnd = old
+	}
+}
+
+// ended reports a value that is past its own end.
+func (out *outcome) ended() error {
+	if !out.hardEnd.IsZero() && !out.hardEnd.After(out.received) {
+		return errors.New("the value had expired when it arrived")
+	}
+	return nil
+}
+
+// meta returns what is known of the value after a good answer; old is what was known.
+func (out *outcome) meta(cfg *config, old *meta) *meta {
+	m := &meta{
+		etag: out.header.Get("Etag"), lastModified: out.header.Get("Last-Modified"),
+		hash: out.hash, size: out.size, code: out.code, hardEnd: wallNanos(out.hardEnd),
+		fetchedAt: wallNanos(out.received), checkedAt: wallNanos(out.received),
+	}
+	fresh := rfc9111.Of(out.header, out.sent, out.received, false)
+	if out.same {
+		m.inherit(old, out.unread)
+		fresh = out.lifetimeAfter(old, fresh)
+	} else {
+		m.version = nextVersion(old, out.received)
+	}
+	var left time.Duration
+	if m.hardEnd != 0 {
+		left = out.hardEnd.Sub(out.received)
+	}
+	m.plan = planFor(cfg, fresh, left, old == nil, random)
+	m.schedule(cfg, out.received)
+	return m
+}
+
+// inherit takes over what a confirmation of old does not change.
+func (m *meta) inherit(old *meta, unread bool) { //nolint:revive // The flag tells a 304 from equal bytes.
+	m.version, m.fetchedAt = old.version, old.fetchedAt
+	if !unread {
+		return
+	}
+	m.hash, m.size, m.code = old.hash, old.size, old.code
+	if m.etag == "" {
+		m.etag = old.etag
+	}
+	if m.lastModified == "" {
+		m.lastModified = old.lastModified
+	}
+}
+
+// lifetimeAfter returns the freshness after a confirmation: a 304 that says nothing of
+// it leaves the stored fields in force (RFC 9111, section 3.2).
+func (out *outcome) lifetimeAfter(old *meta, fresh rfc9111.Freshness) rfc9111.Freshness {
+	if out.unread && fresh.Source == rfc9111.None {
+		fresh.Lifetime, fresh.Source = old.plan.life, old.plan.why.source
+	}
+	return fresh
+}
+
+// schedule works out the times that the plan leads to.
+func (m *meta) schedule(cfg *config, received time.Time) {
+	m.freshUntil = received.Add(m.plan.fresh).UnixNano()
+	if cfg.maxStale > 0 {
+		m.serveUntil = addTime(m.freshUntil, cfg.maxStale)
+	}
+	if m.hardEnd != 0 && (m.serveUntil == 0 || m.hardEnd < m.serveUntil) {
+		m.serveUntil = m.hardEnd
+	}
+}
+
+// addTime returns t+d, or 0 for a time too far away to have a limit.
+func addTime(t int64, d time.Duration) int64 {
+	if int64(d) > never-t {
+		return 0
+	}
+	return t + int64(d)
+}
+
+// nextVersion returns a version for a new value: the time it came, as that tells values
+// of different processes apart, but always above the last one's.
+func nextVersion(old *meta, received time.Time) uint64 {
+	v := uint64(max(received.UnixNano(), 1)) //nolint:gosec // Not negative.
+	if old != nil {
+		v = max(v, old.version+1)
+	}
+	return v
+}
+
+// headers returns the fields to keep in the record; a 304 updates those of the last one
+// (RFC 9111, section 3.2).
+func (out *outcome) headers(last *Record) http.Header {
+	kept := keepHeaders(out.header)
+	if !out.unread {
+		return kept
+	}
+	for name, values := range last.Header {
+		if _, ok := kept[name]; !ok {
+			kept[name] = values
+		}
+	}
+	return kept
+}
+
+// event describes the outcome.
+func (out *outcome) event(kind string, e *entry) Event {
+	ev := Event{
+		Kind: kind, Key: e.name, Time: out.received, Status: out.code, Bytes: out.size,
+		Duration: out.received.Sub(out.sent), Attempt: e.failures, Next: out.next,
+	}
+	if e.meta != nil {
+		ev.Version = e.meta.version
+	}
+	if out.failure != nil {
+		ev.Err = out.failure
+	}
+	return ev
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// bodyHash returns a hash that an origin cannot aim at, as its seed is this process's.
+func bodyHash(data []byte) uint64 { return maphash.Bytes(hashSeed, data) }
+
+// drain reads what little a response without use may hold, so that its connection can
+// be used again.
+func drain(resp *http.Response) {
+	if resp.Body == nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
+	_ = resp.Body.Close()
+}

@@ -1,0 +1,441 @@
+package everfresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/everfresh-go/everfresh/internal/dispatch"
+	"github.com/everfresh-go/everfresh/internal/lane"
+	"github.com/everfresh-go/everfresh/internal/weburl"
+)
+
+// A Cache keeps registered resources fresh. Create one with [NewCache]; the zero value
+// is not usable. A Cache is safe for concurrent use.
+//
+// Its methods Register, Get and Refresh are the untyped door: values are []byte, or
+// what [WithTransformer] makes. New code uses the typed door, [Register].
+type Cache struct {
+	cfg cacheConfig // immutable
+
+	ctx    context.Context //nolint:containedctx // The life cycle: its end is the cache's.
+	cancel context.CancelFunc
+	now    func() (wall, mono int64) // nanoseconds: since 1970, and since NewCache
+
+	index     *xsync.Map[string, *entry] // read without a lock, written under mu
+	fetcher   *httpFetcher
+	pool      *lane.Pool
+	callbacks *dispatch.Queue
+	wake      chan struct{} // capacity 1: tells the refresher that the queue's head changed
+	done      chan struct{} // closed when the refresher has ended
+
+	mu     sync.Mutex // never held over I/O or a callback
+	queue  queue      // guarded by mu
+	closed bool       // guarded by mu
+	skew   int64      // wall − mono as the refresher last saw it; guarded by mu
+}
+
+const (
+	// callbackQueue is how many reports wait for sink and observer.
+	callbackQueue = 1024
+	// closeWait bounds how long Close waits for a stuck callback.
+	closeWait = 5 * time.Second
+)
+
+// NewCache returns an empty cache and starts its refresher. [Cache.Close] or the end of
+// ctx stops it. An invalid option surfaces as the error of Register.
+func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
+	cfg := defaults()
+	for _, opt := range opts {
+		if opt == nil {
+			cfg.fail("nil option")
+			continue
+		}
+		opt.applyCache(&cfg)
+	}
+	c := &Cache{
+		cfg:   cfg,
+		index: xsync.NewMap[string, *entry](),
+		pool:  lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
+		wake:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+	c.now = cfg.clock
+	if c.now == nil {
+		c.now = clockFrom(time.Now())
+	}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.callbacks = dispatch.New(callbackQueue, c.overflowed)
+	c.fetcher = newHTTPFetcher(&c.cfg, c.wall)
+	wall, mono := c.now()
+	c.skew = wall - mono
+	go c.run()
+	return c
+}
+
+// clockFrom returns a clock that counts from start.
+func clockFrom(start time.Time) func() (wall, mono int64) {
+	return func() (wall, mono int64) {
+		t := time.Now()
+		return t.UnixNano(), int64(t.Sub(start))
+	}
+}
+
+func (c *Cache) wall() time.Time {
+	wall, _ := c.now()
+	return wallTime(wall)
+}
+
+func (c *Cache) mono() int64 {
+	_, mono := c.now()
+	return mono
+}
+
+// wallTime turns nanoseconds since 1970 into a time; 0 stands for the zero time.
+func wallTime(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+// wallNanos is the inverse of wallTime.
+func wallNanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+type decodeFunc func(context.Context, *http.Response) (any, error)
+
+// An entry is one registered resource. It is not generic; its holder is.
+type entry struct {
+	cache   *Cache
+	key     string
+	name    string // as errors, events and Status name it
+	holder  holder
+	untyped *Resource[any]               // nil behind the typed door
+	cooling atomic.Pointer[CoolingError] // the present cooling period of Newer, or nil; written under mu
+	index   int32                        // place in the queue, or notQueued; guarded by Cache.mu
+
+	source // guarded by Cache.mu
+
+	meta     *meta         // of the last good value, served or not; nil before it
+	record   *Record       // the same, whole, if there is a storage
+	flight   *flight       // under way or waiting for its turn; nil if none
+	after    *flight       // to follow flight; nil if none
+	due      int64         // next refresh, monotonic; never while there is a flight
+	expire   int64         // when the value must be withdrawn, monotonic; or never
+	retryAt  int64         // end of the back-off, monotonic
+	budget   int64         // theoretical arrival time of the on-demand budget, monotonic
+	failures int           // in a row
+	lastErr  *RefreshError // of the last refresh; nil if it was good
+	changed  chan struct{} // closed when a value is published; made when somebody waits
+	saving   bool          // a save is queued or under way
+	unsaved  *Record       // what it has to write next
+	doomed   uint64        // invalidated version, whose record must not be stored again
+	warm     bool          // the storage was asked, or need not be
+	readonly bool          // the stored record is of a newer version: leave it alone
+	gone     bool          // unregistered, or the cache closed
+	expired  bool          // the value was withdrawn for its age
+}
+
+// A source is where the values of an entry come from. Registering an untyped resource
+// again replaces it.
+type source struct {
+	cfg     *config
+	rawURL  string
+	url     *url.URL
+	lane    string // origin of url
+	fetcher Fetcher
+	decode  decodeFunc
+	emptyOK bool // the decoder takes an empty body
+	renewed uint // counts replacements
+	// anew: the next answer is decoded even if its bytes are those of the present
+	// value, and the request for it is unconditional.
+	anew bool
+}
+
+// meta is what is known of a value besides the value. It is immutable. Times are
+// wall-clock nanoseconds, 0 for none.
+type meta struct {
+	version                                      uint64
+	fetchedAt, checkedAt, freshUntil, serveUntil int64
+	hardEnd                                      int64 // the value's own end
+	etag, lastModified                           string
+	hash                                         uint64 // of the body
+	size                                         int
+	code                                         int
+	plan                                         plan
+	err                                          *RefreshError // why the last refresh failed
+	overdue                                      bool          // a refresh failed after freshUntil
+}
+
+// newEntry makes an entry without its holder and decoder.
+func (c *Cache) newEntry(rawURL string, cfg *config) (*entry, error) {
+	e := &entry{
+		cache: c, key: cfg.key, name: cfg.key, index: notQueued,
+		due: never, expire: never, warm: c.cfg.storage == nil,
+	}
+	if e.key == "" {
+		e.key, e.name = rawURL, weburl.Redact(rawURL)
+	}
+	u, err := weburl.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("everfresh: register %q: %w: %w", e.name, ErrNotAllowed, err)
+	}
+	if err := permit(u, cfg.allow); err != nil {
+		return nil, fmt.Errorf("everfresh: register %q: %w", e.name, err)
+	}
+	e.source = source{cfg: cfg, rawURL: rawURL, url: u, lane: weburl.Origin(u), fetcher: c.fetcherFor(cfg)}
+	return e, nil
+}
+
+// fetcherFor returns the fetcher of cfg inside its middleware.
+func (c *Cache) fetcherFor(cfg *config) Fetcher {
+	var base Fetcher = c.fetcher
+	switch {
+	case cfg.fetcher != nil:
+		base = cfg.fetcher
+	case cfg.client != nil:
+		base = c.fetcher.withClient(cfg.client)
+	}
+	return cfg.chain(base)
+}
+
+// add puts e into the registry and starts its first refresh, or just the load of its
+// record.
+func (c *Cache) add(e *entry, prefetch bool) error { //nolint:revive // The flag is an option's value.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closedLocked() {
+		return fmt.Errorf("everfresh: register %q: %w", e.name, ErrClosed)
+	}
+	if _, dup := c.index.Load(e.key); dup {
+		return fmt.Errorf("everfresh: register %q: %w", e.name, ErrRegistered)
+	}
+	c.index.Store(e.key, e)
+	if prefetch || !e.warm {
+		c.startLocked(e).loadOnly = !prefetch
+	}
+	return nil
+}
+
+// closedLocked reports whether the cache takes no more work.
+func (c *Cache) closedLocked() bool { return c.closed || c.ctx.Err() != nil }
+
+// Register adds the resource at rawURL to the untyped door. It does not wait for the
+// network; the first [Cache.Get] fetches, unless [WithPrefetch] says otherwise.
+//
+// Registering an untyped key again replaces its options and keeps its value; the
+// resource is refreshed at once and its next answer transformed even if the bytes are
+// the same. The error is [ErrRegistered] if the key belongs to the typed door,
+// [ErrNotAllowed] if the URL is invalid or refused by [WithAllow], [ErrClosed] after
+// Close, or tells of an invalid option.
+func (c *Cache) Register(rawURL string, opts ...RegisterOption) error {
+	cfg, err := c.cfg.resourceConfig(opts)
+	if err != nil {
+		return fmt.Errorf("everfresh: register: %w", err)
+	}
+	e, err := c.newEntry(rawURL, cfg)
+	if err != nil {
+		return err
+	}
+	e.untyped = &Resource[any]{e: e}
+	e.holder = resourceHolder[any]{e.untyped}
+	e.decode = transformDecoder(rawURL, cfg.transformer)
+	e.emptyOK = true
+	if c.replace(e) {
+		return nil
+	}
+	return c.add(e, cfg.prefetch == prefetchOn)
+}
+
+// replace gives the source of e to the untyped entry of the same key, if there is one.
+func (c *Cache) replace(e *entry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, ok := c.index.Load(e.key)
+	if !ok || old.untyped == nil || c.closedLocked() {
+		return false
+	}
+	e.renewed = old.renewed + 1
+	e.anew = true
+	old.source = e.source
+	switch {
+	case old.flight != nil:
+		c.followLocked(old).renewed = old.renewed
+	case old.meta != nil || old.due != never || e.cfg.prefetch == prefetchOn:
+		c.startLocked(old)
+	}
+	return true
+}
+
+// Unregister removes the resource with this key: its URL, if it was registered without
+// one. A refresh of it that is under way is called off. The stored record stays. The
+// error is [ErrNotRegistered] if there is no such resource.
+func (c *Cache) Unregister(key string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.index.LoadAndDelete(key)
+	if !ok {
+		return fmt.Errorf("everfresh: unregister: %w", ErrNotRegistered)
+	}
+	c.dropLocked(e, ErrNotRegistered)
+	e.holder.set(nil, nil)
+	return nil
+}
+
+// dropLocked ends everything that e does; those who wait for it get cause.
+func (c *Cache) dropLocked(e *entry, cause error) {
+	e.gone = true
+	e.due, e.expire = never, never
+	c.queue.set(e, never)
+	err := fmt.Errorf("everfresh: %q: %w", e.name, cause)
+	for _, f := range []*flight{e.after, e.flight} {
+		if f != nil {
+			c.endLocked(f, err)
+		}
+	}
+	e.flight, e.after = nil, nil
+	c.announceLocked(e)
+}
+
+// IsRegistered reports whether there is a resource with this key.
+func (c *Cache) IsRegistered(key string) bool {
+	_, ok := c.index.Load(key)
+	return ok
+}
+
+// Get returns the value of the resource with this key; see [Resource.Get]. The value is
+// shared and must not be modified.
+func (c *Cache) Get(ctx context.Context, key string) (any, error) {
+	e, ok := c.index.Load(key)
+	if !ok {
+		return nil, fmt.Errorf("everfresh: get: %w", ErrNotRegistered)
+	}
+	if e.untyped != nil {
+		return e.untyped.Get(ctx)
+	}
+	return c.getBoxed(ctx, e)
+}
+
+// getBoxed is Get of a typed resource.
+func (c *Cache) getBoxed(ctx context.Context, e *entry) (any, error) {
+	for {
+		if snap := e.holder.boxed(); snap != nil {
+			return snap.Value, nil
+		}
+		if err := c.await(ctx, e, anyFlight); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Refresh fetches the resource with this key and returns its value; see
+// [Resource.Refresh].
+func (c *Cache) Refresh(ctx context.Context, key string) (any, error) {
+	e, ok := c.index.Load(key)
+	if !ok {
+		return nil, fmt.Errorf("everfresh: refresh: %w", ErrNotRegistered)
+	}
+	if err := c.await(ctx, e, nextFlight); err != nil {
+		return nil, err
+	}
+	return c.getBoxed(ctx, e)
+}
+
+// All yields the status of every resource, in no order. Resources that come or go
+// meanwhile may be missed.
+func (c *Cache) All() iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		c.index.Range(func(_ string, e *entry) bool { return yield(c.status(e)) })
+	}
+}
+
+// Ready waits until every resource registered at the time of the call has a value,
+// through failures; those that nobody asked for yet are fetched. When ctx ends first,
+// the error tells of one that has none.
+func (c *Cache) Ready(ctx context.Context) error {
+	var entries []*entry
+	c.index.Range(func(_ string, e *entry) bool {
+		entries = append(entries, e)
+		return true
+	})
+	for _, e := range entries {
+		_, _ = c.prompt(e) // ready tells of the error
+	}
+	for _, e := range entries {
+		if err := c.ready(ctx, e); err != nil && !errors.Is(err, ErrNotRegistered) {
+			return err
+		}
+	}
+	return nil
+}
+
+// status describes e.
+func (c *Cache) status(e *entry) Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall, mono := c.now()
+	s := Status{Key: e.name, Ready: e.holder.kept() != nil, Fetching: e.flight != nil, Failures: e.failures}
+	if e.lastErr != nil {
+		s.Err = e.lastErr
+	}
+	if e.due != never {
+		s.Next = wallTime(wall + e.due - mono)
+	}
+	if m := e.meta; m != nil {
+		s.Version, s.Code, s.Bytes = m.version, m.code, m.size
+		s.FetchedAt, s.CheckedAt = wallTime(m.fetchedAt), wallTime(m.checkedAt)
+		s.FreshUntil, s.ServeUntil = wallTime(m.freshUntil), wallTime(m.serveUntil)
+		s.Freshness, s.Lifetime, s.Age = m.plan.why.String(), m.plan.life, m.plan.age
+	}
+	return s
+}
+
+// Close stops the cache and waits for everything it started: refreshes are called off,
+// what was fetched is still stored, sink and observer hear what was reported. Values
+// stay readable; whatever would wait or fetch returns [ErrClosed]. Close waits at most
+// 5 s for a callback that does not return, and says so in its error. It may be called
+// again, and must not be called by a callback.
+func (c *Cache) Close() error {
+	c.cancel()
+	<-c.done
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), closeWait)
+	defer cancel()
+	err := errors.Join(c.pool.Wait(ctx), c.callbacks.Close(ctx))
+	c.fetcher.close()
+	if err != nil {
+		return fmt.Errorf("everfresh: close: %w", err)
+	}
+	return nil
+}
+
+// shutdown ends all that the cache does. The refresher calls it last.
+func (c *Cache) shutdown() {
+	c.mu.Lock()
+	c.closed = true
+	var unsaved []*entry
+	c.index.Range(func(_ string, e *entry) bool {
+		c.dropLocked(e, ErrClosed)
+		if e.unsaved != nil {
+			unsaved = append(unsaved, e)
+			e.unsaved = nil
+		}
+		return true
+	})
+	c.queue = nil
+	c.mu.Unlock()
+	c.pool.Close()
+	c.flush(unsaved)
+}

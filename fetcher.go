@@ -1,0 +1,311 @@
+package everfresh
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/everfresh-go/everfresh/internal/body"
+	"github.com/everfresh-go/everfresh/internal/scrub"
+	"github.com/everfresh-go/everfresh/internal/weburl"
+)
+
+// A Fetcher answers one request, as an http.RoundTripper does: it returns a response
+// whose body the engine reads and closes, or an error. The request's context bounds
+// the exchange and reading the body. The engine has set validators and
+// Accept-Encoding on the request, and decodes gzip itself.
+//
+// A Fetcher must be safe for concurrent use. A panic in it fails that refresh only.
+type Fetcher interface {
+	Fetch(req *http.Request) (*http.Response, error)
+}
+
+// FetcherFunc is a function that is a [Fetcher].
+type FetcherFunc func(req *http.Request) (*http.Response, error)
+
+// Fetch implements [Fetcher].
+func (f FetcherFunc) Fetch(req *http.Request) (*http.Response, error) { return f(req) }
+
+// chain wraps base in the middleware of cfg; the cache's first is outermost.
+func (cfg *config) chain(base Fetcher) Fetcher {
+	for level := levels - 1; level >= 0; level-- {
+		for _, wrap := range slices.Backward(cfg.middleware[level]) {
+			base = wrap(base)
+		}
+	}
+	return base
+}
+
+const (
+	maxRedirects = 3
+	// coldTime is how long a host gets new connections after a failed exchange. It is
+	// the time after which the pool drops idle ones, so that none of those made
+	// before the failure is used again and the host's address is asked for anew.
+	coldTime = 90 * time.Second
+	// maxFailed is how many failed hosts are remembered before old ones are dropped.
+	maxFailed = 1024
+)
+
+// An httpFetcher fetches with an http.Client under the cache's redirect policy.
+type httpFetcher struct {
+	pooled *http.Client
+	cold   *http.Client // makes a new connection for each exchange; nil for a user's client
+	now    func() time.Time
+
+	mu     sync.Mutex
+	failed map[string]time.Time // origin -> its last failed exchange; guarded by mu
+}
+
+// newHTTPFetcher returns the fetcher of the cache's own transport.
+func newHTTPFetcher(cfg *cacheConfig, now func() time.Time) *httpFetcher {
+	cold := newTransport(cfg)
+	cold.DisableKeepAlives = true
+	return &httpFetcher{
+		pooled: guarded(&http.Client{Transport: newTransport(cfg)}),
+		cold:   guarded(&http.Client{Transport: cold}),
+		now:    now,
+		failed: make(map[string]time.Time),
+	}
+}
+
+// withClient returns a fetcher for a user's client.
+func (f *httpFetcher) withClient(client *http.Client) *httpFetcher {
+	own := *client
+	if own.Transport == nil {
+		own.Transport = f.pooled.Transport
+	}
+	return &httpFetcher{pooled: guarded(&own), now: f.now}
+}
+
+func guarded(client *http.Client) *http.Client {
+	client.CheckRedirect = checkRedirect
+	return client
+}
+
+func newTransport(cfg *cacheConfig) *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                  cfg.proxy,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    cfg.perHost,
+		IdleConnTimeout:        coldTime,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true, // the body reader counts encoded bytes
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}
+
+// close drops idle connections.
+func (f *httpFetcher) close() {
+	f.pooled.CloseIdleConnections()
+	f.cold.CloseIdleConnections()
+}
+
+// Fetch implements [Fetcher].
+func (f *httpFetcher) Fetch(req *http.Request) (*http.Response, error) {
+	x := exchangeOf(req.Context())
+	if err := x.permit(req.URL); err != nil {
+		return nil, err
+	}
+	origin, client := f.clientFor(req.URL)
+	resp, err := client.Do(req)
+	if err != nil {
+		f.exchangeFailed(origin, req.Context())
+		return nil, scrub.Error(err)
+	}
+	return resp, nil
+}
+
+// clientFor returns the client for u, and u's origin if failures are to be remembered.
+func (f *httpFetcher) clientFor(u *url.URL) (string, *http.Client) {
+	if f.cold == nil {
+		return "", f.pooled
+	}
+	origin := weburl.Origin(u)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, failed := f.failed[origin]
+	if !failed {
+		return origin, f.pooled
+	}
+	if f.now().Sub(at) > coldTime {
+		delete(f.failed, origin)
+		return origin, f.pooled
+	}
+	return origin, f.cold
+}
+
+// exchangeFailed makes the next exchanges with origin use new connections. A refresh
+// that was called off says nothing about its host.
+func (f *httpFetcher) exchangeFailed(origin string, ctx context.Context) { //nolint:revive // The origin is the subject.
+	if origin == "" || errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed[origin] = f.now()
+	if len(f.failed) > maxFailed {
+		maps.DeleteFunc(f.failed, func(_ string, at time.Time) bool { return f.now().Sub(at) > coldTime })
+	}
+}
+
+// An exchange is what the fetcher must know of a refresh besides its request. It
+// travels in the request's context.
+type exchange struct {
+	flight *flight
+	allow  []func(*url.URL) error
+	etag   string // the engine's own validators, which may follow a redirect
+	since  string
+	prev   func() *Snapshot[any]
+	at     time.Time // when the answer was received; set before the decoder runs
+}
+
+type exchangeKey struct{}
+
+// exchangeOf returns the exchange of ctx, or an empty one.
+func exchangeOf(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+// permit reports whether u may be fetched.
+func (x *exchange) permit(u *url.URL) error { return permit(u, x.allow) }
+
+func permit(u *url.URL, policies []func(*url.URL) error) error {
+	if err := weburl.Check(u); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
+	}
+	if len(policies) == 0 {
+		return nil
+	}
+	canonical, err := weburl.Canonical(u)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
+	}
+	for _, allow := range policies {
+		if err := allow(canonical); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotAllowed, err)
+		}
+	}
+	return nil
+}
+
+// refuseRedirect returns why a redirect is not followed. Its text names no URL.
+func refuseRedirect(reason string) error {
+	return scrub.Own(errors.New("redirect refused: " + reason))
+}
+
+// checkRedirect is the policy of every client: few hops, no downgrade, every hop
+// permitted, and nothing of the caller's crosses an origin.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	last := via[len(via)-1]
+	if len(via) > maxRedirects {
+		return refuseRedirect(fmt.Sprintf("more than %d", maxRedirects))
+	}
+	if weburl.Downgrade(last.URL, req.URL) {
+		return refuseRedirect("from https to http")
+	}
+	x := exchangeOf(req.Context())
+	if err := x.permit(req.URL); err != nil {
+		return scrub.Own(fmt.Errorf("redirect refused: %w", err))
+	}
+	req.Header.Del("Referer") // it would carry the whole URL of the last hop
+	if !crossed(req, via) {
+		return nil
+	}
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return refuseRedirect(req.Method + " to another origin")
+	}
+	x.strip(req.Header)
+	return nil
+}
+
+// crossed reports whether any hop left the first one's origin: a request that comes
+// back does not regain what it lost.
+func crossed(req *http.Request, via []*http.Request) bool {
+	for _, hop := range append(via[1:len(via):len(via)], req) {
+		if !weburl.SameOrigin(via[0].URL, hop.URL) {
+			return true
+		}
+	}
+	return false
+}
+
+// strip removes every header field but the engine's own.
+func (x *exchange) strip(h http.Header) {
+	clear(h)
+	h.Set("Accept-Encoding", "gzip")
+	if x.etag != "" {
+		h.Set("If-None-Match", x.etag)
+	}
+	if x.since != "" {
+		h.Set("If-Modified-Since", x.since)
+	}
+}
+
+// setValidators makes req conditional, unless its builder did.
+func (x *exchange) setValidators(h http.Header, m *meta) {
+	if h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "" {
+		return
+	}
+	x.etag, x.since = m.etag, m.lastModified
+	if x.etag != "" {
+		h["If-None-Match"] = []string{x.etag}
+	}
+	if x.since != "" {
+		h["If-Modified-Since"] = []string{x.since}
+	}
+}
+
+// limits returns what the body of an answer is bounded by.
+func (cfg *config) limits(allowEmpty bool) body.Limits {
+	return body.Limits{
+		Max: cfg.maxBytes, Ratio: 200, RatioAfter: 1 << 20,
+		Idle: 5 * time.Second, MinRate: 1 << 10,
+		AllowUnframed: cfg.lenient, AllowEmpty: cfg.lenient || allowEmpty,
+	}
+}
+
+// A memoryBody is a response body that is in memory already.
+type memoryBody struct {
+	bytes.Reader
+	data []byte
+}
+
+// Close implements io.Closer.
+func (*memoryBody) Close() error { return nil }
+
+// memoryResponse makes data the body of resp, as decoders get it.
+func memoryResponse(resp *http.Response, data []byte) *http.Response {
+	mb := &memoryBody{data: data}
+	mb.Reset(data)
+	resp.Body = mb
+	resp.ContentLength = int64(len(data))
+	return resp
+}
+
+// bodyOf returns the whole body of a response that a decoder was given, without a
+// copy where the engine made it.
+func bodyOf(resp *http.Response) ([]byte, error) {
+	if mb, ok := resp.Body.(*memoryBody); ok && mb.Len() == len(mb.data) {
+		return mb.data, nil
+	}
+	return io.ReadAll(resp.Body)
+}

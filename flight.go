@@ -1,0 +1,474 @@
+package everfresh
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/everfresh-go/everfresh/internal/lane"
+	"github.com/everfresh-go/everfresh/internal/weburl"
+)
+
+// A flight is one refresh of one entry, from its turn in a lane to its outcome. It
+// belongs to the engine: those who wait for it may leave, and it goes on.
+//
+// Its stages are to load the stored record, to build the request, and to fetch; most
+// flights have only the last.
+type flight struct {
+	e       *entry
+	renewed uint          // which source of e it was started for
+	done    chan struct{} // closed when the flight has ended
+	err     error         // the outcome; written before done is closed
+
+	// The rest is guarded by Cache.mu.
+
+	task     *lane.Task         // the present stage while it waits for its turn
+	cancel   context.CancelFunc // ends the present stage
+	req      *http.Request      // what build built
+	needs    []*flight          // flights that this one's callbacks wait for
+	urgent   bool               // somebody waits
+	inline   bool               // another flight waits: run beside the lanes
+	loadOnly bool               // end after the load: nobody asked for a value yet
+	must     bool               // fetch even if the stored record is fresh
+	begun    bool               // the request may have been sent
+	tainted  bool               // the value it may confirm was invalidated after it began
+	charged  bool               // paid by the on-demand budget
+	loading  bool               // the storage is being asked
+	hurry    *time.Timer        // ends a load that somebody came to wait for
+	ended    bool
+}
+
+func newFlight(e *entry) *flight {
+	return &flight{e: e, renewed: e.renewed, done: make(chan struct{})}
+}
+
+// lane returns the name of the lane that the fetch of f waits in.
+func (f *flight) lane() string {
+	if f.req != nil {
+		return weburl.Origin(f.req.URL)
+	}
+	return f.e.lane
+}
+
+// A flightKind says which flights of an entry a caller may share.
+type flightKind uint8
+
+const (
+	anyFlight  flightKind = iota // whatever is under way
+	nextFlight                   // one that begins after the call
+)
+
+// await waits for a flight of e and returns its outcome.
+func (c *Cache) await(ctx context.Context, e *entry, kind flightKind) error {
+	if ctx.Err() != nil {
+		return c.waitError(ctx, e)
+	}
+	asker := exchangeOf(ctx).flight
+	c.mu.Lock()
+	if kind == anyFlight && e.flight == nil && e.holder.kept() != nil && !e.gone {
+		c.mu.Unlock()
+		return nil // published since the caller looked
+	}
+	if err := c.refusalLocked(e); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	if kind == anyFlight && e.flight == nil && e.lastErr != nil && c.mono() < e.retryAt {
+		defer c.mu.Unlock()
+		return e.lastErr
+	}
+	f, err := c.joinLocked(e, kind, asker)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return c.wait(ctx, f, asker)
+}
+
+// refusalLocked returns why nothing can be fetched for e, or nil.
+func (c *Cache) refusalLocked(e *entry) error {
+	switch {
+	case c.closedLocked():
+		return fmt.Errorf("everfresh: %q: %w", e.name, ErrClosed)
+	case e.gone:
+		return fmt.Errorf("everfresh: %q: %w", e.name, ErrNotRegistered)
+	default:
+		return nil
+	}
+}
+
+// joinLocked returns the flight that a caller waits for, and starts it if there is none.
+// asker is the flight whose callback is calling, or nil.
+func (c *Cache) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, error) {
+	f := e.flight
+	if f != nil && cyclic(f, asker) {
+		return nil, &RefreshError{Key: e.name, Op: "request", Stale: e.holder.kept() != nil, Err: errNestedCycle}
+	}
+	switch {
+	case f == nil:
+		f = newFlight(e)
+	case kind == nextFlight && f.begun:
+		f = c.followLocked(e)
+	}
+	if asker != nil {
+		asker.needs = append(asker.needs, f)
+	}
+	f.must = f.must || kind == nextFlight
+	f.loadOnly = false
+	c.urgeLocked(f, asker != nil)
+	if e.flight == nil {
+		c.startFlightLocked(e, f)
+	} else if f == e.after && asker != nil {
+		c.urgeLocked(e.flight, true)
+	}
+	return f, nil
+}
+
+// startFlightLocked makes f the flight of e.
+func (c *Cache) startFlightLocked(e *entry, f *flight) {
+	e.flight = f
+	e.due = never
+	c.queueLocked(e)
+	c.launchLocked(f)
+}
+
+// cyclic reports whether asker, if it waited for f, would wait for itself.
+func cyclic(f, asker *flight) bool {
+	return asker != nil && (f == asker || needsLocked(f, asker))
+}
+
+// needsLocked reports whether f waits, directly or not, for target.
+func needsLocked(f, target *flight) bool {
+	if f == f.e.after && f.e.flight != nil {
+		if f.e.flight == target || needsLocked(f.e.flight, target) {
+			return true
+		}
+	}
+	for _, need := range f.needs {
+		if need == target || needsLocked(need, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// urgeLocked lets f go first. If another flight's callback waits for it, it leaves the
+// lanes altogether: the place it would wait for may be that flight's.
+func (c *Cache) urgeLocked(f *flight, nested bool) { //nolint:revive // The flag says who waits.
+	if f.loading && !f.urgent {
+		f.hurry = time.AfterFunc(storeWait, f.cancel)
+	}
+	f.urgent = true
+	if !nested {
+		if f.task != nil {
+			c.pool.Urge(f.task)
+		}
+		return
+	}
+	f.inline = true
+	if f.task != nil && c.pool.Take(f.task) {
+		c.launchLocked(f)
+	}
+}
+
+// wait waits for f or the end of ctx.
+func (c *Cache) wait(ctx context.Context, f, asker *flight) error {
+	defer c.unneed(asker, f)
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return c.waitError(ctx, f.e)
+	}
+}
+
+func (c *Cache) unneed(asker, f *flight) {
+	if asker == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(asker.needs, f); i >= 0 {
+		asker.needs = slices.Delete(asker.needs, i, i+1)
+	}
+}
+
+// waitError is the error of a wait that ctx ended: ctx's, and why the last fetch failed.
+func (c *Cache) waitError(ctx context.Context, e *entry) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := &RefreshError{Key: e.name, Op: "wait", Attempt: e.failures, Stale: e.holder.kept() != nil, Err: ctx.Err()}
+	if last := e.lastErr; last != nil {
+		err.Next = last.Next
+		err.Err = fmt.Errorf("%w: last %s: %w", ctx.Err(), last.Op, last.Err)
+	}
+	return err
+}
+
+// newer waits for a version of e after version; see Resource.Newer.
+func (c *Cache) newer(ctx context.Context, e *entry, version uint64) error {
+	asker := exchangeOf(ctx).flight
+	for {
+		if ctx.Err() != nil {
+			return c.waitError(ctx, e)
+		}
+		f, final, err := c.joinNewer(e, version, asker)
+		if f == nil || err != nil {
+			return err
+		}
+		if err := c.wait(ctx, f, asker); err != nil || final {
+			return err
+		}
+	}
+}
+
+// joinNewer returns the flight to wait for, or nil if there is a newer version. final
+// says that the flight begins after the call, so that its outcome is the answer.
+func (c *Cache) joinNewer(e *entry, version uint64, asker *flight) (f *flight, final bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.holder.kept() != nil && e.meta.version > version {
+		return nil, false, nil
+	}
+	if err := c.refusalLocked(e); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case e.flight != nil && e.flight.begun && e.after == nil:
+		f, err = c.joinLocked(e, anyFlight, asker)
+		return f, false, err
+	case e.flight != nil:
+		f, err = c.joinLocked(e, nextFlight, asker)
+		return f, true, err
+	default:
+		f, err = c.startOnDemandLocked(e, asker)
+		return f, true, err
+	}
+}
+
+// startOnDemandLocked starts a flight, if neither back-off nor budget forbid it. The
+// first value is free.
+func (c *Cache) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
+	if e.lastErr != nil && c.mono() < e.retryAt {
+		return nil, e.lastErr
+	}
+	charged := e.holder.kept() != nil
+	if charged {
+		if err := c.chargeLocked(e); err != nil {
+			return nil, err
+		}
+	}
+	f, err := c.joinLocked(e, nextFlight, asker)
+	if err == nil {
+		f.charged = charged
+	}
+	return f, err
+}
+
+// chargeLocked takes a fetch from the on-demand budget of e, a token bucket kept as the
+// time at which it would be full again.
+func (c *Cache) chargeLocked(e *entry) error {
+	wall, mono := c.now()
+	refill := int64(e.cfg.refill)
+	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
+		cooling := &CoolingError{Until: wallTime(wall + wait), until: mono + wait}
+		e.cooling.Store(cooling)
+		e.due = min(e.due, cooling.until)
+		c.queueLocked(e)
+		return cooling
+	}
+	e.budget = max(e.budget, mono) + refill
+	return nil
+}
+
+// chargeDueLocked charges the budget for the refresh that a cooling period ends with, and
+// reports whether there was one.
+func (c *Cache) chargeDueLocked(e *entry, now int64) bool {
+	cooling := e.cooling.Load()
+	if cooling == nil || cooling.until > now {
+		return false
+	}
+	e.cooling.Store(nil)
+	e.budget = max(e.budget, now) + int64(e.cfg.refill)
+	return true
+}
+
+// refundLocked ends a cooling period, and gives back what a fetch was charged.
+func (c *Cache) refundLocked(e *entry, charged bool) { //nolint:revive // The flag says what there is to give back.
+	e.cooling.Store(nil)
+	if charged {
+		e.budget -= int64(e.cfg.refill)
+	}
+}
+
+// invalidate withdraws the value of e if it is of this version; see Resource.Invalidate.
+func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error {
+	c.mu.Lock()
+	if err := c.refusalLocked(e); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	if e.holder.kept() == nil || e.meta.version != version {
+		c.mu.Unlock()
+		return nil
+	}
+	e.holder.set(nil, nil)
+	e.expire = never
+	e.doomed, e.record, e.unsaved = version, nil, nil
+	if e.flight != nil && e.flight.begun {
+		e.flight.tainted = true
+	}
+	_, err := c.joinLocked(e, nextFlight, nil)
+	c.mu.Unlock()
+	if err != nil || c.cfg.storage == nil {
+		return err
+	}
+	if err := c.deleteRecord(ctx, e.key); err != nil {
+		c.storageFailed(e, "store", err)
+		return &RefreshError{Key: e.name, Op: "store", Err: err}
+	}
+	return nil
+}
+
+// ready waits until e has a value.
+func (c *Cache) ready(ctx context.Context, e *entry) error {
+	for {
+		changed, err := c.prompt(e)
+		if changed == nil {
+			return err
+		}
+		if !waitFor(ctx, changed) {
+			return c.waitError(ctx, e)
+		}
+	}
+}
+
+// prompt makes sure that e will be fetched, and returns a channel that is closed when
+// its value changes; nil if it has one, or if there will be none.
+func (c *Cache) prompt(e *entry) (<-chan struct{}, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.holder.kept() != nil {
+		return nil, nil
+	}
+	if err := c.refusalLocked(e); err != nil {
+		return nil, err
+	}
+	if e.flight != nil || e.due == never {
+		if _, err := c.joinLocked(e, anyFlight, nil); err != nil {
+			return nil, err
+		}
+	}
+	return e.changesLocked(), nil
+}
+
+// changes returns a channel that is closed when the value of e changes; nil if it never
+// will.
+func (c *Cache) changes(e *entry) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusalLocked(e) != nil {
+		return nil
+	}
+	return e.changesLocked()
+}
+
+func (e *entry) changesLocked() <-chan struct{} {
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed
+}
+
+// endLocked ends f: it tells those who wait, and starts what follows.
+func (c *Cache) endLocked(f *flight, err error) {
+	if f.ended {
+		return
+	}
+	f.ended = true
+	f.err = err
+	f.task = nil
+	close(f.done)
+	if f.cancel != nil {
+		f.cancel()
+	}
+	if f.hurry != nil {
+		f.hurry.Stop()
+	}
+	e := f.e
+	if e.flight != f || e.gone {
+		return
+	}
+	e.flight = nil
+	if next := e.after; next != nil {
+		e.after = nil
+		c.startFlightLocked(e, next)
+		return
+	}
+	c.queueLocked(e)
+}
+
+// build is the stage that has the user's function make the request.
+func (c *Cache) build(f *flight) {
+	a, ok := c.begin(f, buildStage)
+	if !ok {
+		return
+	}
+	defer a.release()
+	req, err := a.build()
+	if err != nil {
+		c.settle(f, a, &outcome{op: "request", err: err, sent: c.wall(), received: c.wall()})
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !f.ended {
+		f.req = req
+		c.launchLocked(f)
+	}
+}
+
+// fetch is the stage that asks the origin.
+func (c *Cache) fetch(f *flight) {
+	a, ok := c.begin(f, fetchStage)
+	if !ok {
+		return
+	}
+	defer a.release()
+	c.settle(f, a, a.run(c.wall))
+}
+
+type stageKind uint8
+
+const (
+	loadStage stageKind = iota
+	buildStage
+	fetchStage // from here on the request may have been sent
+)
+
+// begin starts a stage of f, or reports false if f has ended.
+func (c *Cache) begin(f *flight, stage stageKind) (*attempt, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.ended {
+		return nil, false
+	}
+	e := f.e
+	f.task = nil
+	f.loading = stage == loadStage
+	f.begun = f.begun || stage == fetchStage
+	timeout := e.cfg.timeout
+	switch {
+	case stage == loadStage && f.urgent:
+		timeout = storeWait
+	case stage == loadStage:
+		timeout = storeTimeout
+	}
+	a := &attempt{source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept()}
+	a.exchange = &exchange{flight: f, allow: e.cfg.allow, prev: e.holder.boxed}
+	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, exchangeKey{}, a.exchange), timeout)
+	f.cancel = a.release
+	return a, true
+}

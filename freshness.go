@@ -1,0 +1,174 @@
+package everfresh
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/everfresh-go/everfresh/internal/rfc9111"
+)
+
+const (
+	// firstSpread is the part of a resource's first interval that jitter may
+	// take: resources registered together must not stay together.
+	firstSpread = 0.5
+
+	// retryAfterMax bounds what a Retry-After can postpone.
+	retryAfterMax = time.Hour
+
+	// aheadPart and aheadMax say how long before its own end a value is
+	// refreshed when WithRefreshAhead does not.
+	aheadPart = 10
+	aheadMax  = time.Minute
+)
+
+// A plan says how long a good answer is fresh and when it is asked for again.
+type plan struct {
+	fresh time.Duration // from the answer's receipt to the end of its freshness
+	next  time.Duration // from the answer's receipt to the next refresh; at most fresh
+	why   rule
+	age   time.Duration // the answer's age when it was received
+	life  time.Duration // its freshness lifetime as the origin said it
+}
+
+// A rule names what decided the freshness of a value.
+type rule struct {
+	source   rfc9111.Source
+	override override
+}
+
+type override uint8
+
+const (
+	byHeader   override = iota
+	byInterval          // WithRefreshInterval
+	byMin               // the minimum is longer than what the header said
+	byMax               // the maximum is shorter than what the header said
+	byValue             // the value's own ExpiresAt
+)
+
+// String describes the rule in the words of Status.Freshness.
+func (r rule) String() string {
+	switch r.override {
+	case byInterval:
+		return "refresh interval"
+	case byMin:
+		return r.source.String() + ", raised to the minimum"
+	case byMax:
+		return r.source.String() + ", cut to the maximum"
+	case byValue:
+		return "the value's own end"
+	default:
+		return r.source.String()
+	}
+}
+
+// planFor works out the plan of an answer with freshness f. left is what the value has
+// left to live by its own end, or 0. rnd returns random numbers in [0,1).
+func planFor(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, rnd func() float64) plan {
+	p := plan{age: f.Age, life: f.Lifetime, why: rule{source: f.Source}}
+	p.fresh, p.why.override = clamp(cfg, f.Lifetime-f.Age)
+	p.next = jittered(cfg, p, first, rnd)
+	if cfg.ahead > 0 && p.why.override != byInterval {
+		p.next = min(p.next, max(p.fresh-cfg.ahead, cfg.min))
+	}
+	p.fresh = max(p.fresh, p.next)
+	if left <= 0 {
+		return p
+	}
+	return p.endingIn(left, cfg)
+}
+
+func clamp(cfg *config, left time.Duration) (time.Duration, override) {
+	switch {
+	case cfg.every > 0:
+		return cfg.every, byInterval
+	case left <= cfg.min:
+		return cfg.min, byMin
+	case left > cfg.max:
+		return cfg.max, byMax
+	default:
+		return left, byHeader
+	}
+}
+
+// jittered moves a refresh before the end of freshness by a random part of it. It
+// never moves one below the minimum: where the minimum decides, it adds.
+func jittered(cfg *config, p plan, first bool, rnd func() float64) time.Duration { //nolint:revive // A fact, not a choice.
+	spread := cfg.jitter
+	if first && spread > 0 {
+		spread = max(spread, firstSpread)
+	}
+	d := time.Duration(float64(p.fresh) * spread * rnd())
+	switch p.why.override {
+	case byMin:
+		return p.fresh + d
+	case byInterval:
+		return p.fresh - d
+	default:
+		return max(p.fresh-d, cfg.min)
+	}
+}
+
+// endingIn makes p end with a value that has left to live: refreshed ahead of that
+// end, whatever the minimum says. When the time ahead has come already, the origin
+// is asked again after half of what is left.
+func (p plan) endingIn(left time.Duration, cfg *config) plan {
+	if left <= p.fresh {
+		p.fresh, p.life, p.why.override = left, left+p.age, byValue
+	}
+	ahead := cfg.ahead
+	if ahead <= 0 {
+		ahead = min(left/aheadPart, aheadMax)
+	}
+	latest := left - ahead
+	if latest <= 0 {
+		latest = max(left/2, cfg.backoffMin)
+	}
+	p.next = min(p.next, latest)
+	return p
+}
+
+// backoff returns the delay before the attempt that follows the n-th failure in a
+// row: exponential with full jitter, between floor and cap. Without jitter it is
+// the upper end.
+func backoff(cfg *config, n int, rnd func() float64) time.Duration {
+	top := cfg.backoffMin
+	for i := 1; i < n && top < cfg.backoffMax; i++ {
+		top *= 2
+	}
+	top = min(top, cfg.backoffMax)
+	if cfg.jitter == 0 {
+		return top
+	}
+	return cfg.backoffMin + time.Duration(float64(top-cfg.backoffMin)*rnd())
+}
+
+// retryDelay returns the delay after a failure: what the origin or the decoder
+// asked for, but never less than the back-off.
+func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64) time.Duration {
+	d := backoff(cfg, n, rnd)
+	if s, ok := steeringOf(err); ok {
+		if s.permanent {
+			return max(d, cfg.min)
+		}
+		return max(s.after, cfg.backoffMin)
+	}
+	if after, ok := retryAfter(err, now); ok {
+		return max(d, min(after, retryAfterMax))
+	}
+	return d
+}
+
+func retryAfter(err error, now time.Time) (time.Duration, bool) {
+	se := statusErrorOf(err)
+	if se == nil {
+		return 0, false
+	}
+	v := se.Header.Get("Retry-After")
+	if v == "" {
+		return 0, false
+	}
+	return rfc9111.ParseRetryAfter(v, now)
+}
+
+func random() float64 { return rand.Float64() }
