@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// A line is one thing that happened.
+type line struct {
+	at   time.Duration // since the start
+	key  string        // of the resource; "origin" for a beat of the story
+	what string        // kind of event
+	text string
+}
+
+// String is the line as plain text.
+func (l line) String() string {
+	return fmt.Sprintf("%7.1fs  %-8s  %-9s  %s", l.at.Seconds(), l.key, l.what, l.text)
+}
+
+// A board collects what happens. Observe and the rest may be called at once from
+// different goroutines.
+type board struct {
+	start time.Time // without a monotonic reading, as events have none
+
+	mu    sync.Mutex
+	told  int               // beats of the story; guarded by mu
+	lines []line            // not taken yet; guarded by mu
+	last  map[string]string // the last answer by resource; guarded by mu
+	count map[string]int    // values so far by resource; guarded by mu
+	tally map[string]int    // events by kind; guarded by mu
+}
+
+func newBoard(start time.Time) *board {
+	return &board{
+		start: start.Round(0),
+		last:  make(map[string]string), count: make(map[string]int), tally: make(map[string]int),
+	}
+}
+
+// observe notes an event of the cache.
+func (b *board) observe(ev everfresh.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tally[ev.Kind]++
+	switch ev.Kind {
+	case "fetched":
+		b.count[ev.Key]++
+		b.last[ev.Key] = answerOf(ev)
+	case "unchanged", "failed":
+		b.last[ev.Key] = answerOf(ev)
+	}
+	at := ev.Time.Sub(b.start)
+	b.tellLocked(at)
+	b.lines = append(b.lines, line{at: at, key: ev.Key, what: ev.Kind, text: describe(ev)})
+}
+
+// tellLocked adds the beats of the story up to now.
+func (b *board) tellLocked(now time.Duration) {
+	for {
+		next := beats[b.told%len(beats)]
+		at := round*time.Duration(b.told/len(beats)) + next.at
+		if at > now {
+			return
+		}
+		b.told++
+		b.lines = append(b.lines, line{at: at, key: "origin", what: next.what, text: next.text})
+	}
+}
+
+// take returns what happened up to now and since the last call.
+func (b *board) take(now time.Time) []line {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tellLocked(now.Sub(b.start))
+	lines := b.lines
+	b.lines = nil
+	return lines
+}
+
+// resource returns the last answer for a resource and how many values it has had.
+func (b *board) resource(key string) (last string, count int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last[key], b.count[key]
+}
+
+// events returns how many events of a kind there were.
+func (b *board) events(kind string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tally[kind]
+}
+
+// answerOf names what the origin answered.
+func answerOf(ev everfresh.Event) string {
+	switch {
+	case ev.Status != 0:
+		return strconv.Itoa(ev.Status)
+	case errors.Is(ev.Err, context.DeadlineExceeded):
+		return "timeout"
+	default:
+		return "error"
+	}
+}
+
+// describe tells of an event in words.
+func describe(ev everfresh.Event) string {
+	next := "next in " + seconds(ev.Next.Sub(ev.Time))
+	switch ev.Kind {
+	case "fetched":
+		return fmt.Sprintf("%d, %s, %s", ev.Status, size(ev.Bytes), next)
+	case "unchanged":
+		if ev.Status != 304 {
+			return fmt.Sprintf("%d, same bytes, %s", ev.Status, next)
+		}
+		return fmt.Sprintf("%d, %s", ev.Status, next)
+	case "failed":
+		return fmt.Sprintf("%s, %s", cause(ev.Err), next)
+	case "stale":
+		return "no longer fresh, still served"
+	default:
+		return cause(ev.Err)
+	}
+}
+
+// cause is the text of err without the name of the resource, which stands beside it.
+func cause(err error) string {
+	var re *everfresh.RefreshError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &re):
+		return re.Err.Error()
+	default:
+		return err.Error()
+	}
+}
+
+// seconds renders d for people.
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+// size renders a number of bytes for people.
+func size(n int) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f kB", float64(n)/1000)
+}

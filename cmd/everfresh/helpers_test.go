@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the files in testdata anew")
+
+// TestMain runs the program itself in the processes that a test starts.
+func TestMain(m *testing.M) {
+	if os.Getenv("EVERFRESH_TEST_RUN_MAIN") == "1" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// noEnv is an environment in which nothing is set.
+func noEnv(string) string { return "" }
+
+func envOf(kv map[string]string) func(string) string {
+	return func(name string) string { return kv[name] }
+}
+
+// A result is what a run of the command left.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// command runs the command in this process.
+func command(ctx context.Context, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, console{stdout: &stdout, stderr: &stderr, env: noEnv})
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: (run with -update to accept)\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+// A pipeNet is a network in memory, as a bubble of synctest needs one. It is a listener
+// and makes clients for it.
+type pipeNet struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipeNet() *pipeNet {
+	return &pipeNet{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (p *pipeNet) listen(context.Context) (net.Listener, error) { return p, nil }
+
+func (p *pipeNet) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: p.dial, DisableCompression: true}}
+}
+
+func (p *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept implements net.Listener.
+func (p *pipeNet) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (p *pipeNet) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (*pipeNet) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "origin.test:80" }
+
+var errFull = errors.New("no space left")
+
+// A fullWriter takes some bytes and then fails.
+type fullWriter struct{ room int }
+
+func (w *fullWriter) Write(p []byte) (int, error) {
+	w.room -= len(p)
+	if w.room < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+var _ io.Writer = (*fullWriter)(nil)

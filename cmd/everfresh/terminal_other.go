@@ -1,0 +1,11 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package main
+
+import "os"
+
+// windowSize reports whether f looks like a terminal; its size is not known.
+func windowSize(f *os.File) (width, height int, ok bool) {
+	info, err := f.Stat()
+	return 0, 0, err == nil && info.Mode()&os.ModeCharDevice != 0
+}
