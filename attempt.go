@@ -6,26 +6,28 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
-	"github.com/everfresh-go/everfresh/internal/scrub"
 )
 
 // An attempt is what one stage of a flight works with: its entry as it was when the
 // stage began.
 type attempt struct {
 	source
-	exchange *exchange
+	exchange exchange
 	req      *http.Request
 	meta     *meta              // nil before the first value
 	kept     any                // the value that is served, for holder.renew; nil if none
 	ctx      context.Context    //nolint:containedctx // Lives as long as the stage, which is one function call.
 	release  context.CancelFunc // must be called when the stage ends
 	slow     atomic.Bool        // the body's watchdog called release
+	out      outcome
 }
 
 // build calls the user's request function.
@@ -40,7 +42,7 @@ func (a *attempt) build() (req *http.Request, err error) {
 		return nil, errors.New("the request function returned no request")
 	}
 	if err != nil {
-		return nil, err
+		return nil, scrubForeign(err)
 	}
 	return req, a.exchange.permit(req.URL)
 }
@@ -51,43 +53,46 @@ type outcome struct {
 	err     error
 	failure *RefreshError // err as it is reported
 
-	code     int
-	header   http.Header
-	sent     time.Time
-	received time.Time
-	body     []byte
-	hash     uint64
-	size     int
-	same     bool // the origin confirmed the present value, by a 304 or by its bytes
-	unread   bool // by a 304
-	replace  bool // value is to be published
-	value    any
-	hardEnd  time.Time // of value
-	next     time.Time // when the resource is asked for again
+	code         int
+	header       http.Header
+	sent         time.Time
+	received     time.Time
+	receivedMono int64 // the same on the cache's monotonic clock
+	body         []byte
+	hash         uint64
+	size         int
+	same         bool // the origin confirmed the present value, by a 304 or by its bytes
+	unread       bool // by a 304
+	replace      bool // value is to be published
+	value        any
+	hardEnd      time.Time // of value
+	next         time.Time // when the resource is asked for again
 }
 
 // run does the attempt. It does not panic, whatever the callbacks do.
-func (a *attempt) run(now func() time.Time) (out *outcome) {
-	out = &outcome{op: "fetch", sent: now()}
+func (a *attempt) run(now func() (wall, mono int64)) {
+	out := &a.out
+	wall, _ := now()
+	out.op, out.sent = "fetch", wallTime(wall)
 	defer func() {
 		if v := recover(); v != nil {
 			out.err = recovered(v)
 		}
 		if out.err != nil && out.received.IsZero() {
-			out.received = now()
+			out.receive(now())
 		}
 	}()
 	req := a.request()
 	resp, err := a.fetcher.Fetch(req)
 	if err != nil {
 		out.err = a.cause(err)
-		return out
+		return
 	}
 	if resp == nil {
 		out.err = errors.New("the fetcher returned neither response nor error")
-		return out
+		return
 	}
-	out.received = now()
+	out.receive(now())
 	out.code, out.header = resp.StatusCode, resp.Header
 	switch {
 	case out.code == http.StatusNotModified && a.conditional():
@@ -100,7 +105,11 @@ func (a *attempt) run(now func() time.Time) (out *outcome) {
 		drain(resp)
 		out.err = &StatusError{Code: out.code, Header: resp.Header}
 	}
-	return out
+}
+
+// receive notes when the answer came.
+func (out *outcome) receive(wall, mono int64) {
+	out.received, out.receivedMono = wallTime(wall), mono
 }
 
 // cause tells a refresh that its own timeout ended from other failures, and hides what
@@ -112,7 +121,7 @@ func (a *attempt) cause(err error) error {
 	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded)
 	}
-	return scrub.Foreign(err)
+	return scrubForeign(err)
 }
 
 // conditional reports whether the request asks for a change only.
@@ -129,11 +138,14 @@ func (a *attempt) request() *http.Request {
 		}
 	}
 	req = req.WithContext(a.ctx)
+	if a.req != nil {
+		req.Header = maps.Clone(req.Header) // the builder may use its request again
+	}
 	if req.Header == nil {
 		req.Header = http.Header{}
 	}
 	for name, values := range a.cfg.header {
-		req.Header[name] = append(req.Header[name], values...)
+		req.Header[name] = slices.Concat(req.Header[name], values)
 	}
 	if req.Header.Get("Accept-Encoding") == "" {
 		req.Header.Set("Accept-Encoding", "gzip")
@@ -170,9 +182,12 @@ func (a *attempt) read(resp *http.Response, out *outcome) error {
 	}
 	out.op = "decode"
 	a.exchange.at = out.received
+	if resp.Request == nil {
+		resp.Request = a.request()
+	}
 	v, err := a.decode(a.ctx, memoryResponse(resp, data)) //nolint:bodyclose // It is in memory.
 	if err != nil {
-		return err
+		return scrubForeign(err)
 	}
 	out.take(v, a)
 	return out.ended()
@@ -251,21 +266,13 @@ func (out *outcome) lifetimeAfter(old *meta, fresh rfc9111.Freshness) rfc9111.Fr
 
 // schedule works out the times that the plan leads to.
 func (m *meta) schedule(cfg *config, received time.Time) {
-	m.freshUntil = received.Add(m.plan.fresh).UnixNano()
+	m.freshUntil = later(received.UnixNano(), m.plan.fresh)
 	if cfg.maxStale > 0 {
-		m.serveUntil = addTime(m.freshUntil, cfg.maxStale)
+		m.serveUntil = later(m.freshUntil, cfg.maxStale)
 	}
 	if m.hardEnd != 0 && (m.serveUntil == 0 || m.hardEnd < m.serveUntil) {
 		m.serveUntil = m.hardEnd
 	}
-}
-
-// addTime returns t+d, or 0 for a time too far away to have a limit.
-func addTime(t int64, d time.Duration) int64 {
-	if int64(d) > never-t {
-		return 0
-	}
-	return t + int64(d)
 }
 
 // nextVersion returns a version for a new value: the time it came, as that tells values
@@ -286,15 +293,19 @@ func (out *outcome) headers(last *Record) http.Header {
 		return kept
 	}
 	for name, values := range last.Header {
-		if _, ok := kept[name]; !ok {
+		if _, ok := kept[name]; !ok && name != "Date" && name != "Age" { // these two are of one message
 			kept[name] = values
 		}
 	}
 	return kept
 }
 
-// event describes the outcome.
-func (out *outcome) event(kind string, e *entry) Event {
+// observeOutcome tells the observer of an outcome. It only queues the event, so that it
+// may be called under mu.
+func (c *Cache) observeOutcome(kind string, e *entry, out *outcome) {
+	if c.cfg.observer == nil {
+		return
+	}
 	ev := Event{
 		Kind: kind, Key: e.name, Time: out.received, Status: out.code, Bytes: out.size,
 		Duration: out.received.Sub(out.sent), Attempt: e.failures, Next: out.next,
@@ -305,7 +316,7 @@ func (out *outcome) event(kind string, e *entry) Event {
 	if out.failure != nil {
 		ev.Err = out.failure
 	}
-	return ev
+	c.observe(ev)
 }
 
 var hashSeed = maphash.MakeSeed()

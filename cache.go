@@ -16,6 +16,7 @@ import (
 	"github.com/everfresh-go/everfresh/internal/dispatch"
 	"github.com/everfresh-go/everfresh/internal/lane"
 	"github.com/everfresh-go/everfresh/internal/weburl"
+	"github.com/everfresh-go/everfresh/store"
 )
 
 // A Cache keeps registered resources fresh. Create one with [NewCache]; the zero value
@@ -37,10 +38,13 @@ type Cache struct {
 	wake      chan struct{} // capacity 1: tells the refresher that the queue's head changed
 	done      chan struct{} // closed when the refresher has ended
 
-	mu     sync.Mutex // never held over I/O or a callback
-	queue  queue      // guarded by mu
-	closed bool       // guarded by mu
-	skew   int64      // wall − mono as the refresher last saw it; guarded by mu
+	mu      sync.Mutex        // never held over I/O or a callback
+	queue   queue             // guarded by mu
+	closed  bool              // guarded by mu
+	skew    int64             // wall − mono as it was last seen; guarded by mu
+	resting int64             // until when no refresh starts, for the refresh window; guarded by mu
+	savers  map[string]*saver // by key, while there is something to write; guarded by mu
+	closeBy int64             // when Close gives up on the storage, monotonic; guarded by mu
 }
 
 const (
@@ -62,11 +66,12 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 		opt.applyCache(&cfg)
 	}
 	c := &Cache{
-		cfg:   cfg,
-		index: xsync.NewMap[string, *entry](),
-		pool:  lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
-		wake:  make(chan struct{}, 1),
-		done:  make(chan struct{}),
+		cfg:    cfg,
+		index:  xsync.NewMap[string, *entry](),
+		pool:   lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		savers: make(map[string]*saver),
 	}
 	c.now = cfg.clock
 	if c.now == nil {
@@ -99,6 +104,22 @@ func (c *Cache) mono() int64 {
 	return mono
 }
 
+// wallAt returns what the wall clock shows at a monotonic time; the zero time for never.
+func wallAt(at, wall, mono int64) time.Time {
+	if at == never {
+		return time.Time{}
+	}
+	return time.Unix(0, wall).Add(time.Duration(at - mono))
+}
+
+// later returns t+d, or never if that is too far away to tell.
+func later(t int64, d time.Duration) int64 {
+	if int64(d) > never-t {
+		return never
+	}
+	return t + int64(d)
+}
+
 // wallTime turns nanoseconds since 1970 into a time; 0 stands for the zero time.
 func wallTime(ns int64) time.Time {
 	if ns == 0 {
@@ -107,12 +128,19 @@ func wallTime(ns int64) time.Time {
 	return time.Unix(0, ns)
 }
 
-// wallNanos is the inverse of wallTime.
+// wallNanos is the inverse of wallTime. Times that nanoseconds cannot count to are the
+// nearest that they can.
 func wallNanos(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Year() < 1970:
+		return 1
+	case t.Year() > 2261:
+		return never
+	default:
+		return max(t.UnixNano(), 1)
 	}
-	return t.UnixNano()
 }
 
 type decodeFunc func(context.Context, *http.Response) (any, error)
@@ -134,19 +162,20 @@ type entry struct {
 	flight   *flight       // under way or waiting for its turn; nil if none
 	after    *flight       // to follow flight; nil if none
 	due      int64         // next refresh, monotonic; never while there is a flight
+	dueWall  int64         // the same by the wall clock
 	expire   int64         // when the value must be withdrawn, monotonic; or never
 	retryAt  int64         // end of the back-off, monotonic
 	budget   int64         // theoretical arrival time of the on-demand budget, monotonic
 	failures int           // in a row
 	lastErr  *RefreshError // of the last refresh; nil if it was good
 	changed  chan struct{} // closed when a value is published; made when somebody waits
-	saving   bool          // a save is queued or under way
-	unsaved  *Record       // what it has to write next
+	stored   store.Version // of the record in the storage, as far as is known
 	doomed   uint64        // invalidated version, whose record must not be stored again
 	warm     bool          // the storage was asked, or need not be
 	readonly bool          // the stored record is of a newer version: leave it alone
 	gone     bool          // unregistered, or the cache closed
 	expired  bool          // the value was withdrawn for its age
+	trailing bool          // due ends a cooling period of Newer
 }
 
 // A source is where the values of an entry come from. Registering an untyped resource
@@ -202,12 +231,15 @@ func (c *Cache) newEntry(rawURL string, cfg *config) (*entry, error) {
 
 // fetcherFor returns the fetcher of cfg inside its middleware.
 func (c *Cache) fetcherFor(cfg *config) Fetcher {
-	var base Fetcher = c.fetcher
-	switch {
-	case cfg.fetcher != nil:
-		base = cfg.fetcher
-	case cfg.client != nil:
+	if cfg.fetcher != nil {
+		return cfg.chain(cfg.fetcher)
+	}
+	base := c.fetcher
+	if cfg.client != nil {
 		base = c.fetcher.withClient(cfg.client)
+	}
+	if len(cfg.allow) > 0 {
+		return cfg.chain(&policed{base, cfg.allow})
 	}
 	return cfg.chain(base)
 }
@@ -382,6 +414,11 @@ func (c *Cache) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Format writes, for every verb, what the cache is and nothing of what it was told.
+func (c *Cache) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "cache of %d resources", c.index.Size())
+}
+
 // status describes e.
 func (c *Cache) status(e *entry) Status {
 	c.mu.Lock()
@@ -391,9 +428,7 @@ func (c *Cache) status(e *entry) Status {
 	if e.lastErr != nil {
 		s.Err = e.lastErr
 	}
-	if e.due != never {
-		s.Next = wallTime(wall + e.due - mono)
-	}
+	s.Next = wallAt(e.due, wall, mono)
 	if m := e.meta; m != nil {
 		s.Version, s.Code, s.Bytes = m.version, m.code, m.size
 		s.FetchedAt, s.CheckedAt = wallTime(m.fetchedAt), wallTime(m.checkedAt)
@@ -425,17 +460,14 @@ func (c *Cache) Close() error {
 func (c *Cache) shutdown() {
 	c.mu.Lock()
 	c.closed = true
-	var unsaved []*entry
+	c.closeBy = c.mono() + int64(closeWait)
 	c.index.Range(func(_ string, e *entry) bool {
 		c.dropLocked(e, ErrClosed)
-		if e.unsaved != nil {
-			unsaved = append(unsaved, e)
-			e.unsaved = nil
-		}
 		return true
 	})
 	c.queue = nil
 	c.mu.Unlock()
-	c.pool.Close()
-	c.flush(unsaved)
+	for _, parked := range c.pool.Close() {
+		parked.Run() // writes a record; the task of a flight, which has ended, does nothing
+	}
 }

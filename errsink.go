@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
+	"github.com/everfresh-go/everfresh/internal/scrub"
 )
 
 // Conditions to match with errors.Is.
@@ -77,24 +78,34 @@ func (e *RefreshError) Error() string {
 // GoString keeps %#v from showing more than Error does.
 func (e *RefreshError) GoString() string { return e.Error() }
 
+// MarshalText keeps encoders of structs from showing more than Error does.
+func (e *RefreshError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
 // Unwrap returns the cause.
 func (e *RefreshError) Unwrap() error { return e.Err }
 
-// Is reports whether target is [ErrNotReady] and e left nothing to serve.
+// Is reports whether target is [ErrNotReady] and e, as it tells of a refresh, left
+// nothing to serve.
 func (e *RefreshError) Is(target error) bool {
-	return target == ErrNotReady && !e.Stale //nolint:errorlint // Is compares, errors.Is walks.
+	return target == ErrNotReady && !e.Stale && e.Op != opSink && e.Op != opObserver //nolint:errorlint // Is compares, errors.Is walks.
 }
+
+// The callbacks whose panics a RefreshError may tell of.
+const (
+	opSink     = "sink"
+	opObserver = "observer"
+)
 
 // A StatusError is an answer whose status is neither 200 nor 203, nor a 304 that
 // was asked for. It is used as a pointer.
 type StatusError struct {
 	Code   int
-	Header http.Header // read-only; never part of a text
+	Header http.Header `json:"-"` // read-only; never part of a text
 }
 
 // Error implements error.
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("unexpected status %d %s", e.Code, http.StatusText(e.Code))
+	return strings.TrimSpace(fmt.Sprintf("unexpected status %d %s", e.Code, http.StatusText(e.Code)))
 }
 
 // GoString keeps %#v from showing header values.
@@ -144,6 +155,15 @@ func (e *steeredError) Unwrap() error { return e.err }
 func steeringOf(err error) (*steeredError, bool) {
 	var s *steeredError
 	return s, errors.As(err, &s)
+}
+
+// scrubForeign is scrub.Foreign for the error of a callback, which may steer.
+func scrubForeign(err error) error {
+	clean := scrub.Foreign(err)
+	if s, ok := steeringOf(err); ok {
+		return &steeredError{err: clean, permanent: s.permanent, after: s.after}
+	}
+	return clean
 }
 
 func statusErrorOf(err error) *StatusError {
@@ -229,7 +249,7 @@ func LogSink(l *slog.Logger) ErrSink {
 		}
 		l.LogAttrs(context.Background(), level, "refresh failed",
 			slog.String("key", re.Key), slog.String("op", re.Op), slog.Int("attempt", re.Attempt),
-			slog.Time("next", re.Next), slog.Bool("stale", re.Stale), slog.String("err", re.Err.Error()))
+			slog.Time("next", re.Next), slog.Bool("stale", re.Stale), slog.String("err", fmt.Sprint(re.Err)))
 	})
 }
 
@@ -287,7 +307,7 @@ func (c *Cache) post(err *RefreshError, ev *Event, second bool) {
 func (c *Cache) callSink(err *RefreshError, second bool) { //nolint:revive // See post.
 	defer func() {
 		if v := recover(); v != nil && second {
-			re := &RefreshError{Key: err.Key, Op: "sink", Err: recovered(v)}
+			re := &RefreshError{Key: err.Key, Op: opSink, Err: recovered(v)}
 			c.post(nil, &Event{Kind: "failed", Key: err.Key, Time: c.wall(), Err: re}, false)
 		}
 	}()
@@ -297,7 +317,7 @@ func (c *Cache) callSink(err *RefreshError, second bool) { //nolint:revive // Se
 func (c *Cache) callObserver(ev Event, second bool) { //nolint:revive // See post.
 	defer func() {
 		if v := recover(); v != nil && second {
-			c.post(&RefreshError{Key: ev.Key, Op: "observer", Err: recovered(v)}, nil, false)
+			c.post(&RefreshError{Key: ev.Key, Op: opObserver, Err: recovered(v)}, nil, false)
 		}
 	}()
 	c.cfg.observer(ev)
@@ -305,7 +325,7 @@ func (c *Cache) callObserver(ev Event, second bool) { //nolint:revive // See pos
 
 // overflowed tells sink and observer, on the dispatcher, that n reports were lost.
 func (c *Cache) overflowed(n int) {
-	err := &RefreshError{Op: "sink", Err: fmt.Errorf("%d reports lost: sink or observer too slow", n)}
+	err := &RefreshError{Op: opSink, Err: fmt.Errorf("%d reports lost: sink or observer too slow", n)}
 	if c.cfg.sink != nil {
 		c.callSink(err, false)
 	}

@@ -61,9 +61,14 @@ type httpFetcher struct {
 	pooled *http.Client
 	cold   *http.Client // makes a new connection for each exchange; nil for a user's client
 	now    func() time.Time
+	failed *failedHosts
+}
 
-	mu     sync.Mutex
-	failed map[string]time.Time // origin -> its last failed exchange; guarded by mu
+// failedHosts remembers the last failed exchange of each origin.
+type failedHosts struct {
+	mu    sync.Mutex
+	at    map[string]time.Time // guarded by mu
+	sweep int                  // how many to hold before old ones are dropped; guarded by mu
 }
 
 // newHTTPFetcher returns the fetcher of the cache's own transport.
@@ -74,17 +79,19 @@ func newHTTPFetcher(cfg *cacheConfig, now func() time.Time) *httpFetcher {
 		pooled: guarded(&http.Client{Transport: newTransport(cfg)}),
 		cold:   guarded(&http.Client{Transport: cold}),
 		now:    now,
-		failed: make(map[string]time.Time),
+		failed: &failedHosts{at: make(map[string]time.Time), sweep: maxFailed},
 	}
 }
 
 // withClient returns a fetcher for a user's client.
 func (f *httpFetcher) withClient(client *http.Client) *httpFetcher {
 	own := *client
-	if own.Transport == nil {
-		own.Transport = f.pooled.Transport
+	if own.Transport != nil {
+		return &httpFetcher{pooled: guarded(&own), now: f.now}
 	}
-	return &httpFetcher{pooled: guarded(&own), now: f.now}
+	cold := own
+	own.Transport, cold.Transport = f.pooled.Transport, f.cold.Transport
+	return &httpFetcher{pooled: guarded(&own), cold: guarded(&cold), now: f.now, failed: f.failed}
 }
 
 func guarded(client *http.Client) *http.Client {
@@ -123,11 +130,66 @@ func (f *httpFetcher) Fetch(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	origin, client := f.clientFor(req.URL)
-	resp, err := client.Do(req)
+	resp, err := f.exchange(client, req)
 	if err != nil {
 		f.exchangeFailed(origin, req.Context())
 		return nil, scrub.Error(err)
 	}
+	return resp, nil
+}
+
+// A policed fetcher has policies. They also reach the fetcher in the context of the
+// request, but a middleware may have made a request without it.
+type policed struct {
+	*httpFetcher
+	allow []func(*url.URL) error
+}
+
+// Fetch implements [Fetcher].
+func (f *policed) Fetch(req *http.Request) (*http.Response, error) {
+	if x := exchangeOf(req.Context()); x.flight == nil {
+		own := &exchange{allow: f.allow}
+		req = req.WithContext(context.WithValue(req.Context(), exchangeKey{}, own))
+	}
+	return f.httpFetcher.Fetch(req)
+}
+
+// exchange sends req and follows redirects. The first answer is taken from the
+// transport directly, since nearly all of them are final and http.Client would copy
+// the header for hops that do not come; a redirect goes to the client, which finds its
+// first answer received already. A client that does more than follow redirects does
+// it all.
+func (f *httpFetcher) exchange(client *http.Client, req *http.Request) (*http.Response, error) {
+	if client.Jar != nil || client.Timeout != 0 {
+		return client.Do(req)
+	}
+	resp, err := client.Transport.RoundTrip(req)
+	if err != nil || !redirects(resp) {
+		return resp, err
+	}
+	following := *client
+	following.Transport = &received{resp: resp, next: client.Transport}
+	return following.Do(req)
+}
+
+func redirects(resp *http.Response) bool {
+	return resp != nil && resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.Header.Get("Location") != ""
+}
+
+// received is a transport that has made its first exchange already.
+type received struct {
+	resp *http.Response
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp := r.resp
+	if resp == nil {
+		return r.next.RoundTrip(req)
+	}
+	r.resp = nil
+	resp.Request = req
 	return resp, nil
 }
 
@@ -137,14 +199,14 @@ func (f *httpFetcher) clientFor(u *url.URL) (string, *http.Client) {
 		return "", f.pooled
 	}
 	origin := weburl.Origin(u)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	at, failed := f.failed[origin]
+	f.failed.mu.Lock()
+	defer f.failed.mu.Unlock()
+	at, failed := f.failed.at[origin]
 	if !failed {
 		return origin, f.pooled
 	}
 	if f.now().Sub(at) > coldTime {
-		delete(f.failed, origin)
+		delete(f.failed.at, origin)
 		return origin, f.pooled
 	}
 	return origin, f.cold
@@ -156,11 +218,13 @@ func (f *httpFetcher) exchangeFailed(origin string, ctx context.Context) { //nol
 	if origin == "" || errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.failed[origin] = f.now()
-	if len(f.failed) > maxFailed {
-		maps.DeleteFunc(f.failed, func(_ string, at time.Time) bool { return f.now().Sub(at) > coldTime })
+	f.failed.mu.Lock()
+	defer f.failed.mu.Unlock()
+	now := f.now()
+	f.failed.at[origin] = now
+	if len(f.failed.at) > f.failed.sweep {
+		maps.DeleteFunc(f.failed.at, func(_ string, at time.Time) bool { return now.Sub(at) > coldTime })
+		f.failed.sweep = max(maxFailed, 2*len(f.failed.at))
 	}
 }
 
@@ -171,8 +235,16 @@ type exchange struct {
 	allow  []func(*url.URL) error
 	etag   string // the engine's own validators, which may follow a redirect
 	since  string
-	prev   func() *Snapshot[any]
+	holder holder    // of the resource that is fetched; nil outside a refresh
 	at     time.Time // when the answer was received; set before the decoder runs
+}
+
+// prev returns what is served now, or nil.
+func (x *exchange) prev() *Snapshot[any] {
+	if x.holder == nil {
+		return nil
+	}
+	return x.holder.boxed()
 }
 
 type exchangeKey struct{}
@@ -233,7 +305,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		return refuseRedirect(req.Method + " to another origin")
 	}
+	if req.Body != nil && req.Body != http.NoBody {
+		return refuseRedirect("a body to another origin")
+	}
 	x.strip(req.Header)
+	req.Host = "" // the caller's may have been kept
 	return nil
 }
 
@@ -298,6 +374,11 @@ func memoryResponse(resp *http.Response, data []byte) *http.Response {
 	mb.Reset(data)
 	resp.Body = mb
 	resp.ContentLength = int64(len(data))
+	if resp.Header.Get("Content-Encoding") != "" {
+		resp.Header.Del("Content-Encoding")
+		resp.Header.Del("Content-Length")
+		resp.Uncompressed = true
+	}
 	return resp
 }
 

@@ -19,12 +19,14 @@ import (
 type flight struct {
 	e       *entry
 	renewed uint          // which source of e it was started for
-	done    chan struct{} // closed when the flight has ended
+	done    chan struct{} // closed when the flight has ended; made when somebody comes to wait
 	err     error         // the outcome; written before done is closed
 
 	// The rest is guarded by Cache.mu.
 
-	task     *lane.Task         // the present stage while it waits for its turn
+	task     lane.Task          // runs the present stage when it is its turn
+	stage    stageKind          // the present one
+	parked   bool               // task was submitted and has not begun
 	cancel   context.CancelFunc // ends the present stage
 	req      *http.Request      // what build built
 	needs    []*flight          // flights that this one's callbacks wait for
@@ -41,7 +43,21 @@ type flight struct {
 }
 
 func newFlight(e *entry) *flight {
-	return &flight{e: e, renewed: e.renewed, done: make(chan struct{})}
+	f := &flight{e: e, renewed: e.renewed}
+	f.task.Run = f.step
+	return f
+}
+
+// step runs the present stage.
+func (f *flight) step() {
+	switch f.stage {
+	case loadStage:
+		f.e.cache.load(f)
+	case buildStage:
+		f.e.cache.build(f)
+	case fetchStage:
+		f.e.cache.fetch(f)
+	}
 }
 
 // lane returns the name of the lane that the fetch of f waits in.
@@ -84,6 +100,9 @@ func (c *Cache) await(ctx context.Context, e *entry, kind flightKind) error {
 	if err != nil {
 		return err
 	}
+	if kind == anyFlight {
+		return c.waitForValue(ctx, f, asker)
+	}
 	return c.wait(ctx, f, asker)
 }
 
@@ -115,6 +134,9 @@ func (c *Cache) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, e
 	if asker != nil {
 		asker.needs = append(asker.needs, f)
 	}
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
 	f.must = f.must || kind == nextFlight
 	f.loadOnly = false
 	c.urgeLocked(f, asker != nil)
@@ -129,7 +151,7 @@ func (c *Cache) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, e
 // startFlightLocked makes f the flight of e.
 func (c *Cache) startFlightLocked(e *entry, f *flight) {
 	e.flight = f
-	e.due = never
+	e.due, e.trailing = never, false
 	c.queueLocked(e)
 	c.launchLocked(f)
 }
@@ -157,19 +179,24 @@ func needsLocked(f, target *flight) bool {
 // urgeLocked lets f go first. If another flight's callback waits for it, it leaves the
 // lanes altogether: the place it would wait for may be that flight's.
 func (c *Cache) urgeLocked(f *flight, nested bool) { //nolint:revive // The flag says who waits.
-	if f.loading && !f.urgent {
-		f.hurry = time.AfterFunc(storeWait, f.cancel)
-	}
 	f.urgent = true
+	c.hurryLocked(f)
 	if !nested {
-		if f.task != nil {
-			c.pool.Urge(f.task)
+		if f.parked {
+			c.pool.Urge(&f.task)
 		}
 		return
 	}
 	f.inline = true
-	if f.task != nil && c.pool.Take(f.task) {
+	if f.parked && c.pool.Take(&f.task) {
 		c.launchLocked(f)
+	}
+}
+
+// hurryLocked bounds the load of a flight that somebody waits for.
+func (c *Cache) hurryLocked(f *flight) {
+	if f.stage == loadStage && f.urgent && f.hurry == nil {
+		f.hurry = time.AfterFunc(storeWait, func() { c.skipLoad(f) })
 	}
 }
 
@@ -182,6 +209,34 @@ func (c *Cache) wait(ctx context.Context, f, asker *flight) error {
 	case <-ctx.Done():
 		return c.waitError(ctx, f.e)
 	}
+}
+
+// waitForValue is wait for one to whom any value is good enough: also one that the
+// flight finds in the storage on its way.
+func (c *Cache) waitForValue(ctx context.Context, f, asker *flight) error {
+	defer c.unneed(asker, f)
+	for {
+		changed, served := c.valueOrChange(f.e)
+		if served {
+			return nil
+		}
+		select {
+		case <-f.done:
+			return f.err
+		case <-ctx.Done():
+			return c.waitError(ctx, f.e)
+		case <-changed:
+		}
+	}
+}
+
+func (c *Cache) valueOrChange(e *entry) (changed <-chan struct{}, served bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.holder.kept() != nil {
+		return nil, true
+	}
+	return e.changesLocked(), false
 }
 
 func (c *Cache) unneed(asker, f *flight) {
@@ -275,7 +330,7 @@ func (c *Cache) chargeLocked(e *entry) error {
 	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
 		cooling := &CoolingError{Until: wallTime(wall + wait), until: mono + wait}
 		e.cooling.Store(cooling)
-		e.due = min(e.due, cooling.until)
+		e.trailLocked(cooling)
 		c.queueLocked(e)
 		return cooling
 	}
@@ -283,16 +338,18 @@ func (c *Cache) chargeLocked(e *entry) error {
 	return nil
 }
 
-// chargeDueLocked charges the budget for the refresh that a cooling period ends with, and
-// reports whether there was one.
-func (c *Cache) chargeDueLocked(e *entry, now int64) bool {
-	cooling := e.cooling.Load()
-	if cooling == nil || cooling.until > now {
-		return false
+// trailLocked makes e due when its cooling period ends, unless it is due before.
+func (e *entry) trailLocked(cooling *CoolingError) {
+	if cooling.until < e.due {
+		e.due = cooling.until
+		e.trailing = true
 	}
+}
+
+// chargeTrailingLocked charges the budget for the refresh that ends a cooling period.
+func (e *entry) chargeTrailingLocked(now int64) {
 	e.cooling.Store(nil)
 	e.budget = max(e.budget, now) + int64(e.cfg.refill)
-	return true
 }
 
 // refundLocked ends a cooling period, and gives back what a fetch was charged.
@@ -316,16 +373,21 @@ func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error 
 	}
 	e.holder.set(nil, nil)
 	e.expire = never
-	e.doomed, e.record, e.unsaved = version, nil, nil
+	e.doomed, e.record = version, nil
+	if s := c.savers[e.key]; s != nil {
+		s.next = nil
+	}
+	stored := e.stored
+	e.stored = ""
 	if e.flight != nil && e.flight.begun {
 		e.flight.tainted = true
 	}
 	_, err := c.joinLocked(e, nextFlight, nil)
 	c.mu.Unlock()
-	if err != nil || c.cfg.storage == nil {
+	if err != nil || stored == "" {
 		return err
 	}
-	if err := c.deleteRecord(ctx, e.key); err != nil {
+	if err := c.deleteRecord(ctx, e.key, stored, version); err != nil {
 		c.storageFailed(e, "store", err)
 		return &RefreshError{Key: e.name, Op: "store", Err: err}
 	}
@@ -389,8 +451,9 @@ func (c *Cache) endLocked(f *flight, err error) {
 	}
 	f.ended = true
 	f.err = err
-	f.task = nil
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 	if f.cancel != nil {
 		f.cancel()
 	}
@@ -412,14 +475,16 @@ func (c *Cache) endLocked(f *flight, err error) {
 
 // build is the stage that has the user's function make the request.
 func (c *Cache) build(f *flight) {
-	a, ok := c.begin(f, buildStage)
+	a, ok := c.begin(f)
 	if !ok {
 		return
 	}
 	defer a.release()
 	req, err := a.build()
 	if err != nil {
-		c.settle(f, a, &outcome{op: "request", err: err, sent: c.wall(), received: c.wall()})
+		now := c.wall()
+		a.out = outcome{op: "request", err: err, sent: now, received: now}
+		c.settle(f, a)
 		return
 	}
 	c.mu.Lock()
@@ -432,43 +497,44 @@ func (c *Cache) build(f *flight) {
 
 // fetch is the stage that asks the origin.
 func (c *Cache) fetch(f *flight) {
-	a, ok := c.begin(f, fetchStage)
+	a, ok := c.begin(f)
 	if !ok {
 		return
 	}
 	defer a.release()
-	c.settle(f, a, a.run(c.wall))
+	a.run(c.now)
+	c.settle(f, a)
 }
 
 type stageKind uint8
 
 const (
-	loadStage stageKind = iota
+	noStage stageKind = iota
+	loadStage
 	buildStage
 	fetchStage // from here on the request may have been sent
 )
 
-// begin starts a stage of f, or reports false if f has ended.
-func (c *Cache) begin(f *flight, stage stageKind) (*attempt, bool) {
+// begin starts the present stage of f, or reports false if f has ended.
+func (c *Cache) begin(f *flight) (*attempt, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.ended {
+	if f.ended || c.closedLocked() {
 		return nil, false
 	}
 	e := f.e
-	f.task = nil
-	f.loading = stage == loadStage
-	f.begun = f.begun || stage == fetchStage
+	f.parked = false
+	f.loading = f.stage == loadStage
+	f.begun = f.begun || f.stage == fetchStage
 	timeout := e.cfg.timeout
-	switch {
-	case stage == loadStage && f.urgent:
-		timeout = storeWait
-	case stage == loadStage:
+	if f.loading {
 		timeout = storeTimeout
 	}
-	a := &attempt{source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept()}
-	a.exchange = &exchange{flight: f, allow: e.cfg.allow, prev: e.holder.boxed}
-	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, exchangeKey{}, a.exchange), timeout)
+	a := &attempt{
+		source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept(),
+		exchange: exchange{flight: f, allow: e.cfg.allow, holder: e.holder},
+	}
+	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, exchangeKey{}, &a.exchange), timeout)
 	f.cancel = a.release
 	return a, true
 }

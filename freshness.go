@@ -65,17 +65,46 @@ func (r rule) String() string {
 // planFor works out the plan of an answer with freshness f. left is what the value has
 // left to live by its own end, or 0. rnd returns random numbers in [0,1).
 func planFor(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, rnd func() float64) plan {
+	if left > 0 {
+		return planForMortal(cfg, f, left, first, rnd)
+	}
 	p := plan{age: f.Age, life: f.Lifetime, why: rule{source: f.Source}}
 	p.fresh, p.why.override = clamp(cfg, f.Lifetime-f.Age)
-	p.next = jittered(cfg, p, first, rnd)
+	p.next = jittered(cfg, p, cfg.min, first, rnd)
 	if cfg.ahead > 0 && p.why.override != byInterval {
 		p.next = min(p.next, max(p.fresh-cfg.ahead, cfg.min))
 	}
 	p.fresh = max(p.fresh, p.next)
-	if left <= 0 {
-		return p
+	return p
+}
+
+// planForMortal is planFor of a value that has left to live, whatever the headers say of
+// it. It is refreshed ahead of its end; no minimum postpones that.
+func planForMortal(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, rnd func() float64) plan {
+	p := plan{age: f.Age, life: left + f.Age, why: rule{source: f.Source, override: byValue}, fresh: left}
+	switch {
+	case cfg.every > 0 && cfg.every < left:
+		p.fresh, p.why.override = cfg.every, byInterval
+	case cfg.every == 0 && cfg.max < left:
+		p.fresh, p.why.override = cfg.max, byMax
 	}
-	return p.endingIn(left, cfg)
+	latest := latestRefresh(cfg, left)
+	p.next = min(jittered(cfg, p, min(cfg.min, latest), first, rnd), latest)
+	return p
+}
+
+// latestRefresh returns when a value that has left to live is refreshed at the latest.
+// When the time ahead of its end has come already, the origin is asked again after half
+// of what is left.
+func latestRefresh(cfg *config, left time.Duration) time.Duration {
+	ahead := cfg.ahead
+	if ahead <= 0 {
+		ahead = min(left/aheadPart, aheadMax)
+	}
+	if latest := left - ahead; latest >= cfg.backoffMin {
+		return latest
+	}
+	return max(left/2, cfg.backoffMin)
 }
 
 func clamp(cfg *config, left time.Duration) (time.Duration, override) {
@@ -91,9 +120,9 @@ func clamp(cfg *config, left time.Duration) (time.Duration, override) {
 	}
 }
 
-// jittered moves a refresh before the end of freshness by a random part of it. It
-// never moves one below the minimum: where the minimum decides, it adds.
-func jittered(cfg *config, p plan, first bool, rnd func() float64) time.Duration { //nolint:revive // A fact, not a choice.
+// jittered moves a refresh before the end of freshness by a random part of it, but never
+// below floor: where the minimum interval decides, it adds.
+func jittered(cfg *config, p plan, floor time.Duration, first bool, rnd func() float64) time.Duration { //nolint:revive // A fact, not a choice.
 	spread := cfg.jitter
 	if first && spread > 0 {
 		spread = max(spread, firstSpread)
@@ -105,27 +134,8 @@ func jittered(cfg *config, p plan, first bool, rnd func() float64) time.Duration
 	case byInterval:
 		return p.fresh - d
 	default:
-		return max(p.fresh-d, cfg.min)
+		return max(p.fresh-d, floor)
 	}
-}
-
-// endingIn makes p end with a value that has left to live: refreshed ahead of that
-// end, whatever the minimum says. When the time ahead has come already, the origin
-// is asked again after half of what is left.
-func (p plan) endingIn(left time.Duration, cfg *config) plan {
-	if left <= p.fresh {
-		p.fresh, p.life, p.why.override = left, left+p.age, byValue
-	}
-	ahead := cfg.ahead
-	if ahead <= 0 {
-		ahead = min(left/aheadPart, aheadMax)
-	}
-	latest := left - ahead
-	if latest <= 0 {
-		latest = max(left/2, cfg.backoffMin)
-	}
-	p.next = min(p.next, latest)
-	return p
 }
 
 // backoff returns the delay before the attempt that follows the n-th failure in a
@@ -134,9 +144,8 @@ func (p plan) endingIn(left time.Duration, cfg *config) plan {
 func backoff(cfg *config, n int, rnd func() float64) time.Duration {
 	top := cfg.backoffMin
 	for i := 1; i < n && top < cfg.backoffMax; i++ {
-		top *= 2
+		top += min(top, cfg.backoffMax-top) // doubles, without an overflow
 	}
-	top = min(top, cfg.backoffMax)
 	if cfg.jitter == 0 {
 		return top
 	}

@@ -534,7 +534,7 @@ func policy(match func(*url.URL) bool, err error, refusal string) func(*url.URL)
 // anyOf accepts what one of the policies accepts.
 func anyOf(policies []func(*url.URL) error) func(*url.URL) error {
 	return func(u *url.URL) error {
-		errs := make([]error, 0, len(policies))
+		errs := []error{errors.New("refused by every policy")}
 		allowed := false
 		for _, p := range policies {
 			err := p(u)

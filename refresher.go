@@ -3,12 +3,13 @@ package everfresh
 import (
 	"fmt"
 	"time"
-
-	"github.com/everfresh-go/everfresh/internal/lane"
 )
 
 const (
-	// dueBatch bounds how many refreshes start under one hold of Cache.mu.
+	// granule is how long the refresher sleeps at least, so that it does not wake up for
+	// each of many deadlines.
+	granule = 10 * time.Millisecond
+	// dueBatch bounds how many deadlines are done under one hold of Cache.mu.
 	dueBatch = 256
 	// maxSleep bounds how long the refresher sleeps, so that it notices a machine that
 	// slept: its timer did, too.
@@ -21,93 +22,107 @@ const (
 	catchUp = 30 * time.Second
 )
 
-// run is the refresher: it sleeps until something is due, starts it, and sleeps for at
-// least the refresh window.
+// run is the refresher: it sleeps until something is due, does it, and sleeps for at
+// least the granule.
 func (c *Cache) run() {
 	defer close(c.done)
 	defer c.shutdown() //nolint:contextcheck // It must outlive the cache's context.
 	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
-	fired := never // when the refresher last had something to do
 	for {
-		next, now, worked := c.startDue()
+		rest, worked := c.doDue()
 		if worked {
-			fired = now
+			rest = min(granule, c.cfg.window)
 		}
-		if fired != never {
-			next = max(next, fired+int64(c.cfg.window))
-		}
-		timer.Reset(min(time.Duration(next-now), maxSleep))
-		select {
-		case <-c.ctx.Done():
+		timer.Reset(min(rest, maxSleep))
+		if !c.sleep(timer, worked) {
 			return
-		case <-timer.C:
-		case <-c.wake:
-			if !c.rest(timer, fired) {
-				return
-			}
 		}
 	}
 }
 
-// rest sleeps for what is left of the refresh window after a wake-up. It reports whether
+// sleep waits for the timer, or for a nearer deadline unless resting. It reports whether
 // the cache goes on.
-func (c *Cache) rest(timer *time.Timer, fired int64) bool {
-	if fired == never {
-		return true
+func (c *Cache) sleep(timer *time.Timer, resting bool) bool { //nolint:revive // The flag says what to wait for.
+	wake := c.wake
+	if resting {
+		wake = nil // a granule, then all deadlines are looked at
 	}
-	left := fired + int64(c.cfg.window) - c.mono()
-	if left <= 0 {
-		return true
-	}
-	timer.Reset(time.Duration(left))
 	select {
 	case <-c.ctx.Done():
 		return false
 	case <-timer.C:
-		return true
+	case <-wake:
 	}
+	return true
 }
 
-// startDue starts what is due. It returns the time of the next deadline, and the time
-// it went by.
-func (c *Cache) startDue() (next, now int64, worked bool) {
+// doDue does what is due. It returns the time to the next deadline, and whether there was
+// anything to do.
+func (c *Cache) doDue() (rest time.Duration, worked bool) {
+	_, now := c.now()
+	started := 0
 	for {
-		more := false
-		c.mu.Lock()
-		wall, mono := c.now()
-		c.noticeJumpLocked(wall, mono)
-		now = mono
-		for range dueBatch {
-			e, ok := c.queue.popDue(now)
-			if more = ok; !ok {
-				break
-			}
-			worked = true
-			c.dueLocked(e, now)
-		}
-		select {
-		case <-c.wake: // sent under mu, so what it announced is in the queue
-		default:
-		}
-		next = c.queue.next()
-		c.mu.Unlock()
-		if !more {
-			return next, now, worked
+		done, n := c.doBatch(now)
+		worked = worked || done > 0
+		started += n
+		if done < dueBatch {
+			break
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if started > 0 {
+		c.resting = now + int64(c.cfg.window)
+	}
+	select {
+	case <-c.wake: // sent under mu, so what it announced is in the queue
+	default:
+	}
+	return time.Duration(c.queue.next() - now), worked
 }
 
-// dueLocked does what e is due for: to withdraw its value, to refresh it, or both.
-func (c *Cache) dueLocked(e *entry, now int64) {
+// doBatch does some of what is due at now. It returns how many deadlines it found, and how
+// many refreshes it started.
+func (c *Cache) doBatch(now int64) (done, started int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noticeJumpLocked(c.now())
+	for done < dueBatch {
+		e, ok := c.queue.popDue(now)
+		if !ok {
+			break
+		}
+		done++
+		if c.dueLocked(e, now) {
+			started++
+		}
+	}
+	return done, started
+}
+
+// dueLocked does what e is due for: to withdraw its value, to refresh it, or both. It
+// reports whether it started a refresh. None starts within the refresh window of others,
+// but bounds are kept.
+func (c *Cache) dueLocked(e *entry, now int64) (started bool) {
 	if e.expire <= now {
 		c.expireLocked(e)
 	}
+	if e.due <= now && now < c.resting {
+		c.queue.set(e, min(c.resting, e.expire))
+		return false
+	}
 	if e.due <= now && e.flight == nil {
+		started = true
+		trailing := e.trailing
 		f := c.startLocked(e)
-		f.charged = c.chargeDueLocked(e, now)
+		if trailing {
+			e.chargeTrailingLocked(now)
+			f.charged = true
+		}
 	}
 	c.queueLocked(e)
+	return started
 }
 
 // queueLocked puts e into the queue at its next deadline.
@@ -148,28 +163,54 @@ func (c *Cache) noticeJumpLocked(wall, mono int64) {
 	jump := wall - mono - c.skew
 	c.skew += jump
 	if jump > int64(jumpSlack) {
-		c.advanceLocked(jump, mono)
+		c.catchUpLocked(wall, mono)
 	}
 }
 
-// advanceLocked brings every deadline forward by d. What is due by that is spread, so
-// that the origins are not stormed.
-func (c *Cache) advanceLocked(d, now int64) {
+// catchUpLocked brings deadlines forward to where the wall clock now has them. What is
+// due by that is spread, so that the origins are not stormed, but not past the end of
+// what it is to replace.
+func (c *Cache) catchUpLocked(wall, mono int64) {
 	for i := range c.queue {
 		e := c.queue[i].e
-		if e.expire != never {
-			e.expire -= d
-		}
+		e.expire = min(e.expire, e.expireByWall(wall, mono))
 		if e.due != never {
-			e.retryAt -= d
-			e.due -= d
-			if e.due < now {
-				e.due = now + int64(e.spread())
-			}
+			e.catchUp(wall, mono)
 		}
 		c.queue[i].at = min(e.due, e.expire)
 	}
 	c.queue.rebuild()
+}
+
+func (e *entry) catchUp(wall, mono int64) {
+	due := mono + e.dueWall - wall
+	if due >= e.due {
+		return
+	}
+	if due < mono {
+		spread := int64(e.spread())
+		if e.expire > mono {
+			spread = min(spread, (e.expire-mono)/2)
+		}
+		due = mono + spread
+	}
+	e.due = min(e.due, due)
+	e.retryAt = min(e.retryAt, e.due)
+}
+
+// setDue plans the next refresh for a monotonic time, and remembers it by the wall clock,
+// too, for when the clocks part.
+func (e *entry) setDue(due, wall, mono int64) {
+	e.due = due
+	e.dueWall = later(wall, time.Duration(due-mono))
+}
+
+// expireByWall returns when the value must be withdrawn by the wall clock.
+func (e *entry) expireByWall(wall, mono int64) int64 {
+	if e.expire == never || e.meta == nil || e.meta.serveUntil == 0 {
+		return never
+	}
+	return mono + e.meta.serveUntil - wall
 }
 
 // spread returns a random part of the time over which refreshes that became due
@@ -200,41 +241,48 @@ func (c *Cache) followLocked(e *entry) *flight {
 // launchLocked submits the next stage of f. A flight that another one needs is not
 // parked, as the other one holds the place it would wait for.
 func (c *Cache) launchLocked(f *flight) {
-	stage, name := c.stageLocked(f)
-	run := func() { stage(f) }
-	if !c.placeLocked(f, name, run) {
+	name := c.stageLocked(f)
+	if !c.placeLocked(f, name) {
 		c.endLocked(f, fmt.Errorf("everfresh: %q: %w", f.e.name, ErrClosed))
 	}
 }
 
 // placeLocked runs a stage of f when it is its turn; false if the pool is closed.
-func (c *Cache) placeLocked(f *flight, name string, run func()) bool {
+func (c *Cache) placeLocked(f *flight, name string) bool {
 	if f.inline {
-		f.task = nil
-		return c.pool.Go(run)
+		return c.pool.Go(f.step)
 	}
-	f.task = &lane.Task{Run: run}
-	return c.pool.Submit(name, f.task, f.urgent)
+	f.parked = true
+	return c.pool.Submit(name, &f.task, f.urgent)
 }
 
-// stageLocked returns what f does next, and in which lane.
-func (c *Cache) stageLocked(f *flight) (stage func(*flight), lane string) {
+// stageLocked sets what f does next, and returns the lane in which it does.
+func (c *Cache) stageLocked(f *flight) (lane string) {
 	e := f.e
 	switch {
 	case !e.warm:
-		return c.load, storeLane
+		f.stage = loadStage
+		c.hurryLocked(f)
+		return loadLane
 	case e.cfg.request != nil && f.req == nil:
-		return c.build, "request " + e.lane
+		f.stage = buildStage
+		return "request " + e.lane
 	default:
-		return c.fetch, f.lane()
+		f.stage = fetchStage
+		return f.lane()
 	}
 }
 
 // settle publishes what an attempt brought, or notes its failure, and reschedules.
-func (c *Cache) settle(f *flight, a *attempt, out *outcome) {
+func (c *Cache) settle(f *flight, a *attempt) {
 	c.mu.Lock()
-	e := f.e
+	e, out := f.e, &a.out
 	if f.ended { // unregistered or closed meanwhile
+		c.mu.Unlock()
+		return
+	}
+	if c.closedLocked() { // the refresher is about to end it, and may have ended its context
+		c.endLocked(f, fmt.Errorf("everfresh: %q: %w", e.name, ErrClosed))
 		c.mu.Unlock()
 		return
 	}
@@ -243,19 +291,15 @@ func (c *Cache) settle(f *flight, a *attempt, out *outcome) {
 		c.mu.Unlock()
 		return
 	}
-	var events []Event
 	if out.err != nil {
-		events = c.failedLocked(f, out)
+		c.failedLocked(f, out)
 	} else {
-		events = c.goodLocked(f, a, out)
+		c.goodLocked(f, a)
 	}
 	c.endLocked(f, errorOrNil(out.failure))
 	c.mu.Unlock()
 	if out.failure != nil {
 		c.report(out.failure)
-	}
-	for _, ev := range events {
-		c.observe(ev)
 	}
 }
 
@@ -268,14 +312,14 @@ func errorOrNil(err *RefreshError) error {
 }
 
 // failedLocked notes a failure. The value stays.
-func (c *Cache) failedLocked(f *flight, out *outcome) []Event {
+func (c *Cache) failedLocked(f *flight, out *outcome) {
 	e := f.e
 	wall, mono := c.now()
 	e.failures++
 	delay := retryDelay(e.cfg, out.err, e.failures, wallTime(wall), random)
-	e.retryAt = mono + int64(delay)
-	e.due = e.retryAt
-	out.next = wallTime(wall + int64(delay))
+	e.retryAt = later(mono, delay)
+	e.setDue(e.retryAt, wall, mono)
+	out.next = wallAt(e.due, wall, mono)
 	kept := e.holder.kept()
 	out.failure = &RefreshError{
 		Key: e.name, Op: out.op, Attempt: e.failures, Next: out.next,
@@ -288,24 +332,23 @@ func (c *Cache) failedLocked(f *flight, out *outcome) []Event {
 	if f.charged {
 		c.refundLocked(e, true)
 	}
-	events := []Event{out.event("failed", e)}
+	c.observeOutcome("failed", e, out)
 	if kept == nil {
-		return events
+		return
 	}
 	m := *e.meta
 	m.err = out.failure
 	if m.freshUntil <= wall && !m.overdue {
 		m.overdue = true
-		events = append(events, out.event("stale", e))
+		c.observeOutcome("stale", e, out)
 	}
 	e.meta = &m
 	e.holder.renew(kept, &m)
-	return events
 }
 
 // goodLocked publishes a good answer.
-func (c *Cache) goodLocked(f *flight, a *attempt, out *outcome) []Event {
-	e := f.e
+func (c *Cache) goodLocked(f *flight, a *attempt) {
+	e, out := f.e, &a.out
 	wall, mono := c.now()
 	m := out.meta(e.cfg, a.meta)
 	withdrawn := f.tainted && out.same // it confirms what was invalidated after it began
@@ -320,25 +363,25 @@ func (c *Cache) goodLocked(f *flight, a *attempt, out *outcome) []Event {
 	e.meta = m
 	e.failures, e.lastErr, e.retryAt, e.expired = 0, nil, 0, false
 	e.anew = e.anew && withdrawn
-	elapsed := wall - wallNanos(out.received)
-	e.due = mono + int64(m.plan.next) - elapsed
-	e.expireAt(m, wall, mono)
+	e.setDue(later(out.receivedMono, m.plan.next), wall, mono)
+	e.expireAt(m, wallNanos(out.received), out.receivedMono)
 	kind := "unchanged"
 	if changed {
 		kind = "fetched"
 		c.refundLocked(e, f.charged)
 	} else if cooling := e.cooling.Load(); cooling != nil && cooling.until > mono {
-		e.due = min(e.due, cooling.until)
+		e.trailLocked(cooling)
 	}
-	out.next = wallTime(wall + e.due - mono)
+	out.next = wallAt(e.due, wall, mono)
 	if !withdrawn {
 		c.keepLocked(e, out)
 		c.announceLocked(e)
 	}
-	return []Event{out.event(kind, e)}
+	c.observeOutcome(kind, e, out)
 }
 
-// expireAt notes when a value with meta m must be withdrawn.
+// expireAt notes when a value with meta m must be withdrawn, given what the clocks showed
+// when it came.
 func (e *entry) expireAt(m *meta, wall, mono int64) {
 	e.expire = never
 	if m.serveUntil != 0 {

@@ -286,6 +286,9 @@ func waitFor(ctx context.Context, c <-chan struct{}) bool {
 // Status describes the resource.
 func (r *Resource[T]) Status() Status { return r.e.cache.status(r.e) }
 
+// Format writes, for every verb, which resource it is and nothing of its value.
+func (r *Resource[T]) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "resource %q", r.e.name) }
+
 // A holder is what the engine needs of a Resource of any type. What changes it is
 // called under Cache.mu.
 type holder interface {
@@ -364,7 +367,7 @@ func scrubJSON(err error) error {
 	}
 	var typed *json.UnmarshalTypeError
 	if errors.As(err, &typed) {
-		return fmt.Errorf("JSON at byte %d does not fit Go type %v (field %q)", typed.Offset, typed.Type, typed.Field)
+		return fmt.Errorf("JSON at byte %d does not fit Go type %v", typed.Offset, typed.Type)
 	}
 	return fmt.Errorf("JSON refused by the value's type (%T)", err)
 }
@@ -400,8 +403,5 @@ func transformDecoder(rawURL string, t Transformer) decodeFunc {
 // decoder the time is zero.
 func Received(ctx context.Context) (at time.Time, prev *Snapshot[any]) {
 	x := exchangeOf(ctx)
-	if x.prev != nil {
-		prev = x.prev()
-	}
-	return x.at, prev
+	return x.at, x.prev()
 }

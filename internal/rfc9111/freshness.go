@@ -96,7 +96,11 @@ func untilExpires(lines []string, date time.Time) time.Duration {
 func initialAge(lines []string, date, requestTime, responseTime time.Time) time.Duration {
 	delay := span(responseTime.Sub(requestTime))
 	age, _ := ParseAge(lines)
-	return span(max(responseTime.Sub(date), age+delay))
+	var apparent time.Duration
+	if date.Before(requestTime.Truncate(time.Second)) { // else made since, as a Date is cut to whole seconds
+		apparent = responseTime.Truncate(time.Second).Sub(date)
+	}
+	return span(max(apparent, age+delay))
 }
 
 func firstLine(lines []string) string {

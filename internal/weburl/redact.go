@@ -67,11 +67,13 @@ func redactQuery(query string) string {
 }
 
 func redactParam(param string) string {
-	name, _, found := strings.Cut(param, "=")
+	name, value, found := strings.Cut(param, "=")
 	switch {
 	case param == "":
 		return ""
 	case !found:
+		return ellipsis
+	case strings.Trim(value, "=") == "": // the parameter may be a value that ends in padding
 		return ellipsis
 	case !isPlainName(name):
 		name = ellipsis
