@@ -112,6 +112,16 @@ func (out *outcome) receive(wall, mono int64) {
 	out.received, out.receivedMono = wallTime(wall), mono
 }
 
+// cameAt returns when the answer came, on the monotonic clock. If the machine slept since,
+// that clock stood still, and it was before.
+func (out *outcome) cameAt(wall, mono int64) int64 {
+	slept := (wall - wallNanos(out.received)) - (mono - out.receivedMono)
+	if slept > int64(jumpSlack) {
+		return out.receivedMono - slept
+	}
+	return out.receivedMono
+}
+
 // cause tells a refresh that its own timeout ended from other failures, and hides what
 // an error of net/http would show.
 func (a *attempt) cause(err error) error {

@@ -37,10 +37,12 @@ type Cache struct {
 	callbacks *dispatch.Queue
 	wake      chan struct{} // capacity 1: tells the refresher that the queue's head changed
 	done      chan struct{} // closed when the refresher has ended
+	flushed   chan struct{} // closed when the storage has what it could take, after done
 
 	mu      sync.Mutex        // never held over I/O or a callback
 	queue   queue             // guarded by mu
 	closed  bool              // guarded by mu
+	flights uint64            // how many there were; guarded by mu
 	skew    int64             // wall − mono as it was last seen; guarded by mu
 	resting int64             // until when no refresh starts, for the refresh window; guarded by mu
 	savers  map[string]*saver // by key, while there is something to write; guarded by mu
@@ -66,12 +68,13 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 		opt.applyCache(&cfg)
 	}
 	c := &Cache{
-		cfg:    cfg,
-		index:  xsync.NewMap[string, *entry](),
-		pool:   lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
-		wake:   make(chan struct{}, 1),
-		done:   make(chan struct{}),
-		savers: make(map[string]*saver),
+		cfg:     cfg,
+		index:   xsync.NewMap[string, *entry](),
+		pool:    lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
+		wake:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+		flushed: make(chan struct{}),
+		savers:  make(map[string]*saver),
 	}
 	c.now = cfg.clock
 	if c.now == nil {
@@ -114,7 +117,7 @@ func wallAt(at, wall, mono int64) time.Time {
 
 // later returns t+d, or never if that is too far away to tell.
 func later(t int64, d time.Duration) int64 {
-	if int64(d) > never-t {
+	if d > 0 && t > never-int64(d) {
 		return never
 	}
 	return t + int64(d)
@@ -176,6 +179,8 @@ type entry struct {
 	gone     bool          // unregistered, or the cache closed
 	expired  bool          // the value was withdrawn for its age
 	trailing bool          // due ends a cooling period of Newer
+	answered uint64        // seq of the last flight with a good answer
+	nested   int           // callbacks of other flights that wait until it is ready
 }
 
 // A source is where the values of an entry come from. Registering an untyped resource
@@ -246,9 +251,13 @@ func (c *Cache) fetcherFor(cfg *config) Fetcher {
 
 // add puts e into the registry and starts its first refresh, or just the load of its
 // record.
-func (c *Cache) add(e *entry, prefetch bool) error { //nolint:revive // The flag is an option's value.
+func (c *Cache) add(e *entry, prefetch bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.addLocked(e, prefetch)
+}
+
+func (c *Cache) addLocked(e *entry, prefetch bool) error { //nolint:revive // The flag is an option's value.
 	if c.closedLocked() {
 		return fmt.Errorf("everfresh: register %q: %w", e.name, ErrClosed)
 	}
@@ -286,16 +295,17 @@ func (c *Cache) Register(rawURL string, opts ...RegisterOption) error {
 	e.holder = resourceHolder[any]{e.untyped}
 	e.decode = transformDecoder(rawURL, cfg.transformer)
 	e.emptyOK = true
-	if c.replace(e) {
-		return nil
-	}
-	return c.add(e, cfg.prefetch == prefetchOn)
-}
-
-// replace gives the source of e to the untyped entry of the same key, if there is one.
-func (c *Cache) replace(e *entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.replaceLocked(e) {
+		return nil
+	}
+	return c.addLocked(e, cfg.prefetch == prefetchOn)
+}
+
+// replaceLocked gives the source of e to the untyped entry of the same key, if there is
+// one.
+func (c *Cache) replaceLocked(e *entry) bool {
 	old, ok := c.index.Load(e.key)
 	if !ok || old.untyped == nil || c.closedLocked() {
 		return false
@@ -330,6 +340,7 @@ func (c *Cache) Unregister(key string) error {
 // dropLocked ends everything that e does; those who wait for it get cause.
 func (c *Cache) dropLocked(e *entry, cause error) {
 	e.gone = true
+	e.cooling.Store(nil)
 	e.due, e.expire = never, never
 	c.queue.set(e, never)
 	err := fmt.Errorf("everfresh: %q: %w", e.name, cause)
@@ -403,15 +414,23 @@ func (c *Cache) Ready(ctx context.Context) error {
 		entries = append(entries, e)
 		return true
 	})
+	asker := exchangeOf(ctx).flight
 	for _, e := range entries {
-		_, _ = c.prompt(e) // ready tells of the error
+		c.prompt(e, asker)
 	}
 	for _, e := range entries {
-		if err := c.ready(ctx, e); err != nil && !errors.Is(err, ErrNotRegistered) {
+		if err := c.ready(ctx, e); err != nil && !c.unregistered(e) {
 			return err
 		}
 	}
 	return nil
+}
+
+// unregistered reports whether e was unregistered, which is no failure of the others.
+func (c *Cache) unregistered(e *entry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return e.gone && !c.closedLocked()
 }
 
 // Format writes, for every verb, what the cache is and nothing of what it was told.
@@ -448,7 +467,11 @@ func (c *Cache) Close() error {
 	<-c.done
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), closeWait)
 	defer cancel()
-	err := errors.Join(c.pool.Wait(ctx), c.callbacks.Close(ctx))
+	var stuck error
+	if !waitFor(ctx, c.flushed) {
+		stuck = fmt.Errorf("the storage is stuck: %w", ctx.Err())
+	}
+	err := errors.Join(stuck, c.pool.Wait(ctx), c.callbacks.Close(ctx))
 	c.fetcher.close()
 	if err != nil {
 		return fmt.Errorf("everfresh: close: %w", err)
@@ -460,14 +483,23 @@ func (c *Cache) Close() error {
 func (c *Cache) shutdown() {
 	c.mu.Lock()
 	c.closed = true
-	c.closeBy = c.mono() + int64(closeWait)
+	c.closeBy = c.mono() + int64(closeWait*9/10) // what it could not store is still reported
 	c.index.Range(func(_ string, e *entry) bool {
 		c.dropLocked(e, ErrClosed)
 		return true
 	})
 	c.queue = nil
-	c.mu.Unlock()
-	for _, parked := range c.pool.Close() {
-		parked.Run() // writes a record; the task of a flight, which has ended, does nothing
+	for _, s := range c.savers {
+		if s.stop != nil {
+			time.AfterFunc(time.Duration(c.closeBy-c.mono()), s.stop)
+		}
 	}
+	c.mu.Unlock()
+	parked := c.pool.Close()
+	go func() {
+		defer close(c.flushed) // Close waits for it
+		for _, task := range parked {
+			task.Run() // writes a record; the task of a flight, which has ended, does nothing
+		}
+	}()
 }

@@ -87,7 +87,7 @@ func (e *RefreshError) Unwrap() error { return e.Err }
 // Is reports whether target is [ErrNotReady] and e, as it tells of a refresh, left
 // nothing to serve.
 func (e *RefreshError) Is(target error) bool {
-	return target == ErrNotReady && !e.Stale && e.Op != opSink && e.Op != opObserver //nolint:errorlint // Is compares, errors.Is walks.
+	return target == ErrNotReady && !e.Stale && e.Op != opSink && e.Op != opObserver
 }
 
 // The callbacks whose panics a RefreshError may tell of.

@@ -18,32 +18,36 @@ import (
 // flights have only the last.
 type flight struct {
 	e       *entry
+	seq     uint64        // the n-th flight of its cache
 	renewed uint          // which source of e it was started for
 	done    chan struct{} // closed when the flight has ended; made when somebody comes to wait
 	err     error         // the outcome; written before done is closed
 
 	// The rest is guarded by Cache.mu.
 
-	task     lane.Task          // runs the present stage when it is its turn
-	stage    stageKind          // the present one
-	parked   bool               // task was submitted and has not begun
-	cancel   context.CancelFunc // ends the present stage
-	req      *http.Request      // what build built
-	needs    []*flight          // flights that this one's callbacks wait for
-	urgent   bool               // somebody waits
-	inline   bool               // another flight waits: run beside the lanes
-	loadOnly bool               // end after the load: nobody asked for a value yet
-	must     bool               // fetch even if the stored record is fresh
-	begun    bool               // the request may have been sent
-	tainted  bool               // the value it may confirm was invalidated after it began
-	charged  bool               // paid by the on-demand budget
-	loading  bool               // the storage is being asked
-	hurry    *time.Timer        // ends a load that somebody came to wait for
-	ended    bool
+	task      lane.Task          // runs the present stage when it is its turn
+	stage     stageKind          // the present one
+	parked    bool               // task was submitted and has not begun
+	cancel    context.CancelFunc // ends the present stage
+	req       *http.Request      // what build built
+	needs     []*flight          // flights that this one's callbacks wait for
+	urgent    bool               // somebody waits
+	inline    bool               // another flight waits: run beside the lanes
+	loadOnly  bool               // end after the load: nobody asked for a value yet
+	must      bool               // fetch even if the stored record is fresh
+	begun     bool               // the request may have been sent
+	tainted   bool               // the value it may confirm was invalidated after it began
+	charged   bool               // paid by the on-demand budget
+	discarded bool               // ended without an outcome, as its source was replaced; another flight follows
+	loading   bool               // the storage is being asked
+	hurry     *time.Timer        // ends a load that somebody came to wait for
+	ended     bool
 }
 
+// newFlight is called under Cache.mu.
 func newFlight(e *entry) *flight {
-	f := &flight{e: e, renewed: e.renewed}
+	e.cache.flights++
+	f := &flight{e: e, seq: e.cache.flights, renewed: e.renewed}
 	f.task.Run = f.step
 	return f
 }
@@ -72,8 +76,9 @@ func (f *flight) lane() string {
 type flightKind uint8
 
 const (
-	anyFlight  flightKind = iota // whatever is under way
-	nextFlight                   // one that begins after the call
+	anyFlight     flightKind = iota // whatever is under way
+	nextFlight                      // one that begins after the call
+	runningFlight                   // whatever is under way, and its outcome, not just a value
 )
 
 // await waits for a flight of e and returns its outcome.
@@ -82,28 +87,37 @@ func (c *Cache) await(ctx context.Context, e *entry, kind flightKind) error {
 		return c.waitError(ctx, e)
 	}
 	asker := exchangeOf(ctx).flight
-	c.mu.Lock()
-	if kind == anyFlight && e.flight == nil && e.holder.kept() != nil && !e.gone {
-		c.mu.Unlock()
-		return nil // published since the caller looked
-	}
-	if err := c.refusalLocked(e); err != nil {
-		c.mu.Unlock()
-		return err
-	}
-	if kind == anyFlight && e.flight == nil && e.lastErr != nil && c.mono() < e.retryAt {
-		defer c.mu.Unlock()
-		return e.lastErr
-	}
-	f, err := c.joinLocked(e, kind, asker)
-	c.mu.Unlock()
-	if err != nil {
+	f, err := c.join(e, kind, asker)
+	if f == nil || err != nil {
 		return err
 	}
 	if kind == anyFlight {
 		return c.waitForValue(ctx, f, asker)
 	}
-	return c.wait(ctx, f, asker)
+	for err := c.wait(ctx, f, asker); ; err = c.wait(ctx, f, asker) {
+		if err != nil || !f.discarded {
+			return err
+		}
+		if f, err = c.join(e, runningFlight, asker); f == nil || err != nil {
+			return err
+		}
+	}
+}
+
+// join returns the flight to wait for, or nil if there is nothing to wait for.
+func (c *Cache) join(e *entry, kind flightKind, asker *flight) (*flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kind == anyFlight && e.flight == nil && e.holder.kept() != nil && !e.gone {
+		return nil, nil // published since the caller looked
+	}
+	if err := c.refusalLocked(e); err != nil {
+		return nil, err
+	}
+	if kind == anyFlight && e.flight == nil && e.lastErr != nil && c.mono() < e.retryAt {
+		return nil, e.lastErr
+	}
+	return c.joinLocked(e, kind, asker)
 }
 
 // refusalLocked returns why nothing can be fetched for e, or nil.
@@ -151,6 +165,7 @@ func (c *Cache) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, e
 // startFlightLocked makes f the flight of e.
 func (c *Cache) startFlightLocked(e *entry, f *flight) {
 	e.flight = f
+	f.inline = f.inline || e.nested > 0
 	e.due, e.trailing = never, false
 	c.queueLocked(e)
 	c.launchLocked(f)
@@ -254,6 +269,9 @@ func (c *Cache) unneed(asker, f *flight) {
 func (c *Cache) waitError(ctx context.Context, e *entry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if refusal := c.refusalLocked(e); refusal != nil {
+		return refusal
+	}
 	err := &RefreshError{Key: e.name, Op: "wait", Attempt: e.failures, Stale: e.holder.kept() != nil, Err: ctx.Err()}
 	if last := e.lastErr; last != nil {
 		err.Next = last.Next
@@ -265,35 +283,43 @@ func (c *Cache) waitError(ctx context.Context, e *entry) error {
 // newer waits for a version of e after version; see Resource.Newer.
 func (c *Cache) newer(ctx context.Context, e *entry, version uint64) error {
 	asker := exchangeOf(ctx).flight
+	since := c.flightsSoFar()
 	for {
 		if ctx.Err() != nil {
 			return c.waitError(ctx, e)
 		}
-		f, final, err := c.joinNewer(e, version, asker)
+		f, final, err := c.joinNewer(e, version, since, asker)
 		if f == nil || err != nil {
 			return err
 		}
-		if err := c.wait(ctx, f, asker); err != nil || final {
+		if err := c.wait(ctx, f, asker); err != nil || final && !f.discarded {
 			return err
 		}
 	}
 }
 
-// joinNewer returns the flight to wait for, or nil if there is a newer version. final
-// says that the flight begins after the call, so that its outcome is the answer.
-func (c *Cache) joinNewer(e *entry, version uint64, asker *flight) (f *flight, final bool, err error) {
+func (c *Cache) flightsSoFar() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.holder.kept() != nil && e.meta.version > version {
+	return c.flights
+}
+
+// joinNewer returns the flight to wait for, or nil if there is an answer: a newer version,
+// or that of a flight after the first since. final says that the flight begins after the
+// call, so that its outcome is the answer.
+func (c *Cache) joinNewer(e *entry, version, since uint64, asker *flight) (f *flight, final bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.holder.kept() != nil && (e.meta.version > version || e.answered > since) {
 		return nil, false, nil
 	}
 	if err := c.refusalLocked(e); err != nil {
 		return nil, false, err
 	}
 	switch {
-	case e.flight != nil && e.flight.begun && e.after == nil:
-		f, err = c.joinLocked(e, anyFlight, asker)
-		return f, false, err
+	case e.flight != nil && e.flight.begun && (e.after == nil || e.flight.seq > since):
+		f, err = c.joinLocked(e, runningFlight, asker)
+		return f, e.flight.seq > since, err
 	case e.flight != nil:
 		f, err = c.joinLocked(e, nextFlight, asker)
 		return f, true, err
@@ -327,6 +353,9 @@ func (c *Cache) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
 func (c *Cache) chargeLocked(e *entry) error {
 	wall, mono := c.now()
 	refill := int64(e.cfg.refill)
+	if cooling := e.cooling.Load(); cooling != nil && mono < cooling.until {
+		return cooling
+	}
 	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
 		cooling := &CoolingError{Until: wallTime(wall + wait), until: mono + wait}
 		e.cooling.Store(cooling)
@@ -396,34 +425,58 @@ func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error 
 
 // ready waits until e has a value.
 func (c *Cache) ready(ctx context.Context, e *entry) error {
+	asker := exchangeOf(ctx).flight
+	if asker != nil {
+		c.addNested(e, 1)
+		defer c.addNested(e, -1)
+	}
 	for {
-		changed, err := c.prompt(e)
-		if changed == nil {
-			return err
+		p := c.prompt(e, asker)
+		if p.changed == nil {
+			return p.err
 		}
-		if !waitFor(ctx, changed) {
+		changed := waitFor(ctx, p.changed)
+		c.unneed(asker, p.flight)
+		if !changed {
 			return c.waitError(ctx, e)
 		}
 	}
 }
 
-// prompt makes sure that e will be fetched, and returns a channel that is closed when
-// its value changes; nil if it has one, or if there will be none.
-func (c *Cache) prompt(e *entry) (<-chan struct{}, error) {
+// addNested counts callbacks that wait until e is ready. They keep their places, so what
+// they wait for must not need one.
+func (c *Cache) addNested(e *entry, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.nested += n
+}
+
+// A prompted entry is one that will be fetched.
+type prompted struct {
+	changed <-chan struct{} // closed when its value changes; nil if it has one, or there will be none
+	flight  *flight         // that was joined; nil if none
+	err     error           // why there will be none
+}
+
+// prompt makes sure that e will be fetched.
+func (c *Cache) prompt(e *entry, asker *flight) prompted {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.holder.kept() != nil {
-		return nil, nil
+		return prompted{}
 	}
 	if err := c.refusalLocked(e); err != nil {
-		return nil, err
+		return prompted{err: err}
 	}
+	p := prompted{changed: e.changesLocked()}
 	if e.flight != nil || e.due == never {
-		if _, err := c.joinLocked(e, anyFlight, nil); err != nil {
-			return nil, err
+		f, err := c.joinLocked(e, anyFlight, asker)
+		if err != nil {
+			return prompted{err: err}
 		}
+		p.flight = f
 	}
-	return e.changesLocked(), nil
+	return p
 }
 
 // changes returns a channel that is closed when the value of e changes; nil if it never

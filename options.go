@@ -478,7 +478,7 @@ func WithPrefetch(on bool) Option { //nolint:revive // The flag is the option's 
 // WithLenientBody accepts an empty 200, and a body whose end the origin did not
 // mark, which may have been cut short unnoticed. Default: false; the untyped door and
 // [Bytes] accept an empty 200.
-func WithLenientBody(on bool) Option { //nolint:revive // The flag is the option's value.
+func WithLenientBody(on bool) Option {
 	return bothOption(func(c *config) { c.lenient = on })
 }
 

@@ -25,6 +25,8 @@ const (
 	// be written.
 	loadLane = "storage: load"
 	saveLane = "storage: save"
+	// deleteTries bounds how often a delete follows a record that others keep writing.
+	deleteTries = 8
 	// clockSlack is how far in the future a record may have been made before its
 	// clock is taken for wrong, and the record for stale.
 	clockSlack = 5 * time.Minute
@@ -94,11 +96,11 @@ func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
 			err = recovered(r)
 		}
 	}()
-	resp := memoryResponse(&http.Response{
+	resp := memoryResponse(&http.Response{ //nolint:bodyclose // It is in memory.
 		Status: fmt.Sprintf("%d %s", rec.Status, http.StatusText(rec.Status)), StatusCode: rec.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: a.request(),
 	}, rec.Body)
-	v, err = a.decode(a.ctx, resp) //nolint:bodyclose // It is in memory.
+	v, err = a.decode(a.ctx, resp)
 	return v, scrubForeign(err)
 }
 
@@ -127,6 +129,7 @@ func (c *Cache) loaded(f *flight, rec *Record, version store.Version, value any,
 	e := f.e
 	f.loading = false
 	if f.renewed != e.renewed {
+		f.discarded = true
 		c.endLocked(f, nil)
 		return
 	}
@@ -216,7 +219,8 @@ func (c *Cache) keepLocked(e *entry, out *outcome) {
 type saver struct {
 	task lane.Task
 	e    *entry
-	next *Record // nil if there is nothing more to write
+	next *Record            // nil if there is nothing more to write
+	stop context.CancelFunc // ends what is being written; nil before
 }
 
 // saveLocked queues rec for the storage.
@@ -238,19 +242,21 @@ func (c *Cache) save(key string, s *saver) {
 		e, rec := s.e, s.next
 		s.next = nil
 		timeout := min(storeTimeout, c.timeLeftLocked())
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), timeout)
+		s.stop = cancel
 		if rec == nil {
 			delete(c.savers, key)
 		}
 		c.mu.Unlock()
 		if rec == nil {
+			cancel()
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), timeout)
 		version, err := c.saveRecord(ctx, rec)
 		cancel()
 		if err != nil {
 			c.storageFailed(e, "store", err)
-			continue
+			version = "" // it may be stored all the same
 		}
 		c.saved(e, rec, version)
 	}
@@ -269,7 +275,7 @@ func (c *Cache) timeLeftLocked() time.Duration {
 func (c *Cache) saved(e *entry, rec *Record, version store.Version) {
 	c.mu.Lock()
 	doomed := e.doomed == rec.Version && (e.record == nil || e.record.Version != rec.Version)
-	if !doomed {
+	if !doomed && version != "" {
 		e.stored = version
 	}
 	c.mu.Unlock()
@@ -305,30 +311,31 @@ func (c *Cache) deleteRecord(ctx context.Context, key string, v store.Version, d
 			err = recovered(r)
 		}
 	}()
-	for {
-		err := c.cfg.storage.Delete(ctx, storeKey(key), store.IfVersion(v))
+	for range deleteTries {
+		err = c.cfg.storage.Delete(ctx, storeKey(key), store.IfVersion(v))
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
-		item, err := c.cfg.storage.Load(ctx, storeKey(key))
-		if errors.Is(err, store.ErrNotFound) {
+		item, loadErr := c.cfg.storage.Load(ctx, storeKey(key))
+		if errors.Is(loadErr, store.ErrNotFound) {
 			return nil
 		}
 		var rec Record
-		if err == nil {
-			err = rec.UnmarshalBinary(item.Value)
+		if loadErr == nil {
+			loadErr = rec.UnmarshalBinary(item.Value)
 		}
-		if err != nil || rec.Version != doomed {
-			return err // a newer value is there already
+		if loadErr != nil || rec.Version != doomed {
+			return loadErr // a newer value is there already
 		}
 		v = item.Version
 	}
+	return err
 }
 
 // storageFailed tells sink and observer of an error of the storage, which fails no
 // refresh.
 func (c *Cache) storageFailed(e *entry, op string, err error) {
-	if errors.Is(err, context.Canceled) && c.ctx.Err() != nil {
+	if op == "load" && errors.Is(err, context.Canceled) && c.ctx.Err() != nil {
 		return // called off by Close
 	}
 	re := &RefreshError{Key: e.name, Op: op, Stale: e.holder.kept() != nil, Err: err}

@@ -26,7 +26,7 @@ const (
 // least the granule.
 func (c *Cache) run() {
 	defer close(c.done)
-	defer c.shutdown() //nolint:contextcheck // It must outlive the cache's context.
+	defer c.shutdown()
 	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
 	for {
@@ -187,6 +187,7 @@ func (e *entry) catchUp(wall, mono int64) {
 	if due >= e.due {
 		return
 	}
+	e.retryAt = min(e.retryAt, due)
 	if due < mono {
 		spread := int64(e.spread())
 		if e.expire > mono {
@@ -195,7 +196,6 @@ func (e *entry) catchUp(wall, mono int64) {
 		due = mono + spread
 	}
 	e.due = min(e.due, due)
-	e.retryAt = min(e.retryAt, e.due)
 }
 
 // setDue plans the next refresh for a monotonic time, and remembers it by the wall clock,
@@ -287,6 +287,7 @@ func (c *Cache) settle(f *flight, a *attempt) {
 		return
 	}
 	if f.renewed != e.renewed { // made by options that are no more; another flight follows
+		f.discarded = true
 		c.endLocked(f, nil)
 		c.mu.Unlock()
 		return
@@ -363,8 +364,10 @@ func (c *Cache) goodLocked(f *flight, a *attempt) {
 	e.meta = m
 	e.failures, e.lastErr, e.retryAt, e.expired = 0, nil, 0, false
 	e.anew = e.anew && withdrawn
-	e.setDue(later(out.receivedMono, m.plan.next), wall, mono)
-	e.expireAt(m, wallNanos(out.received), out.receivedMono)
+	came := out.cameAt(wall, mono)
+	e.setDue(later(came, m.plan.next), wall, mono)
+	e.expireAt(m, wallNanos(out.received), came)
+	e.answered = f.seq
 	kind := "unchanged"
 	if changed {
 		kind = "fetched"

@@ -90,6 +90,7 @@ type rawBytes struct {
 	Base64 []byte `json:"base64"`
 }
 
+// MarshalJSON implements json.Marshaler.
 func (s rawText) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(s)) {
 		return json.Marshal(string(s))
@@ -97,6 +98,7 @@ func (s rawText) MarshalJSON() ([]byte, error) {
 	return json.Marshal(rawBytes{[]byte(s)})
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (s *rawText) UnmarshalJSON(b []byte) error {
 	var text string
 	if json.Unmarshal(b, &text) == nil {
