@@ -1,0 +1,661 @@
+package everfresh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// A schedOrigin answers in process and remembers when it was asked for which path.
+// It must be made inside the bubble.
+type schedOrigin struct {
+	start  time.Time
+	answer http.HandlerFunc
+	down   func() error // if not nil and it returns an error, no connection is made
+
+	mu    sync.Mutex
+	asked map[string][]time.Duration // since start; guarded by mu
+}
+
+func newSchedOrigin(answer http.HandlerFunc) *schedOrigin {
+	return &schedOrigin{start: time.Now(), answer: answer, asked: make(map[string][]time.Duration)}
+}
+
+func (o *schedOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	o.asked[req.URL.Path] = append(o.asked[req.URL.Path], o.now())
+	o.mu.Unlock()
+	if o.down != nil {
+		if err := o.down(); err != nil {
+			return nil, err
+		}
+	}
+	return viaHandler{o.answer}.RoundTrip(req)
+}
+
+// now returns the time since the test began.
+func (o *schedOrigin) now() time.Duration { return time.Since(o.start) }
+
+func (o *schedOrigin) client() everfresh.Option {
+	return everfresh.WithHTTPClient(&http.Client{Transport: o})
+}
+
+// times returns when the path was asked for.
+func (o *schedOrigin) times(path string) []time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.asked[path])
+}
+
+// sleepUntil sleeps until at, and until all that happens then has happened.
+func (o *schedOrigin) sleepUntil(at time.Duration) {
+	time.Sleep(at - o.now())
+	synctest.Wait()
+}
+
+// schedEvery returns the times from 0 to until that are step apart.
+func schedEvery(step, until time.Duration) []time.Duration {
+	var at []time.Duration
+	for d := time.Duration(0); d <= until; d += step {
+		at = append(at, d)
+	}
+	return at
+}
+
+// schedOutage returns when a resource is asked for that is fresh for life, whose origin
+// fails at some times and may then ask for a pause.
+func schedOutage(until, life time.Duration, failing func(at time.Duration) (pause time.Duration, fails bool)) []time.Duration {
+	var asked []time.Duration
+	backoff := 250 * time.Millisecond
+	for at := time.Duration(0); at <= until; {
+		asked = append(asked, at)
+		pause, fails := failing(at)
+		if !fails {
+			backoff = 250 * time.Millisecond
+			at += life
+			continue
+		}
+		at += max(backoff, min(pause, time.Hour))
+		backoff = min(2*backoff, 5*time.Minute)
+	}
+	return asked
+}
+
+// schedCompare reports the first difference of two lists of times.
+func schedCompare(t *testing.T, what string, got, want []time.Duration) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d fetches, want %d", what, len(got), len(want))
+	}
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			t.Errorf("%s: fetch %d at %v, want %v", what, i, got[i], want[i])
+			return
+		}
+	}
+}
+
+// schedHTTPDate formats a time as headers do.
+func schedHTTPDate(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
+
+const schedDay = 24 * time.Hour
+
+func TestDayOfLifetimes(t *testing.T) {
+	type header = func(h http.Header, now time.Time)
+	cacheControl := func(lines ...string) header {
+		return func(h http.Header, _ time.Time) { h["Cache-Control"] = lines }
+	}
+	tests := []struct {
+		path  string
+		say   header
+		opts  []everfresh.RegisterOption
+		every time.Duration
+		why   string
+	}{
+		{"/max-age", cacheControl("max-age=3600"), nil, time.Hour, "max-age"},
+		{"/quoted", cacheControl(`max-age="3600"`), nil, time.Hour, "max-age"},
+		{"/two-lines", cacheControl("public", "max-age=5400"), nil, 90 * time.Minute, "max-age"},
+		{"/short", cacheControl("max-age=60"), nil, 15 * time.Minute, "max-age, raised to the minimum"},
+		{"/zero", cacheControl("max-age=0"), nil, 15 * time.Minute, "max-age, raised to the minimum"},
+		{"/nothing", func(http.Header, time.Time) {}, nil, 15 * time.Minute, "none, raised to the minimum"},
+		{"/no-store", cacheControl("no-store, max-age=7200"), nil, 15 * time.Minute, "no-store, raised to the minimum"},
+		{"/no-cache", cacheControl("max-age=7200, no-cache"), nil, 15 * time.Minute, "no-cache, raised to the minimum"},
+		{"/revalidate", cacheControl("max-age=7200, must-revalidate, stale-if-error=1"), nil, 2 * time.Hour, "max-age"},
+		{"/shared", cacheControl("s-maxage=60, max-age=7200"), nil, 2 * time.Hour, "max-age"},
+		{"/age", func(h http.Header, _ time.Time) {
+			h.Set("Cache-Control", "max-age=3600")
+			h.Set("Age", "600")
+		}, nil, 50 * time.Minute, "max-age"},
+		{"/older", func(h http.Header, _ time.Time) {
+			h.Set("Cache-Control", "max-age=3600")
+			h.Set("Age", "3000")
+		}, nil, 15 * time.Minute, "max-age, raised to the minimum"},
+		{"/date", func(h http.Header, now time.Time) {
+			h.Set("Cache-Control", "max-age=3600")
+			h.Set("Date", schedHTTPDate(now.Add(-20*time.Minute)))
+		}, nil, 40 * time.Minute, "max-age"},
+		{"/date-and-age", func(h http.Header, now time.Time) {
+			h.Set("Cache-Control", "max-age=3600")
+			h.Set("Date", schedHTTPDate(now.Add(-5*time.Minute)))
+			h.Set("Age", "1200")
+		}, nil, 40 * time.Minute, "max-age"},
+		{"/date-ahead", func(h http.Header, now time.Time) {
+			h.Set("Date", schedHTTPDate(now.Add(5*time.Minute)))
+			h.Set("Expires", schedHTTPDate(now.Add(65*time.Minute)))
+		}, nil, time.Hour, "expires"},
+		{"/expires", func(h http.Header, now time.Time) {
+			h.Set("Expires", schedHTTPDate(now.Add(30*time.Minute)))
+		}, nil, 30 * time.Minute, "expires"},
+		{"/expires-date", func(h http.Header, now time.Time) {
+			h.Set("Date", schedHTTPDate(now.Add(-10*time.Minute)))
+			h.Set("Expires", schedHTTPDate(now.Add(2*time.Hour)))
+		}, nil, 2 * time.Hour, "expires"},
+		{"/expires-past", func(h http.Header, now time.Time) {
+			h.Set("Expires", schedHTTPDate(now.Add(-time.Hour)))
+		}, nil, 15 * time.Minute, "expires, raised to the minimum"},
+		{"/expires-0", func(h http.Header, _ time.Time) { h.Set("Expires", "0") }, nil, 15 * time.Minute, "expires, raised to the minimum"},
+		{"/both", func(h http.Header, now time.Time) {
+			h.Set("Cache-Control", "max-age=7200")
+			h.Set("Expires", schedHTTPDate(now.Add(30*time.Minute)))
+		}, nil, 2 * time.Hour, "max-age"},
+
+		{"/own-min", cacheControl("max-age=60"), []everfresh.RegisterOption{everfresh.WithMinRefreshInterval(5 * time.Minute)}, 5 * time.Minute, "max-age, raised to the minimum"},
+		{"/own-max", cacheControl("max-age=31536000"), []everfresh.RegisterOption{everfresh.WithMaxRefreshInterval(6 * time.Hour)}, 6 * time.Hour, "max-age, cut to the maximum"},
+		{"/max", cacheControl("max-age=31536000"), nil, 30 * schedDay, "max-age, cut to the maximum"},
+		{"/interval", cacheControl("max-age=3600"), []everfresh.RegisterOption{everfresh.WithRefreshInterval(7 * time.Minute)}, 7 * time.Minute, "refresh interval"},
+		{"/ahead", cacheControl("max-age=3600"), []everfresh.RegisterOption{everfresh.WithRefreshAhead(10 * time.Minute)}, 50 * time.Minute, "max-age"},
+		{"/too-far-ahead", cacheControl("max-age=3600"), []everfresh.RegisterOption{everfresh.WithRefreshAhead(59 * time.Minute)}, 15 * time.Minute, "max-age"},
+		{"/interval-ahead", cacheControl("max-age=3600"), []everfresh.RegisterOption{
+			everfresh.WithRefreshInterval(10 * time.Minute), everfresh.WithRefreshAhead(time.Minute),
+		}, 10 * time.Minute, "refresh interval"},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		say := make(map[string]header)
+		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+			say[r.URL.Path](w.Header(), time.Now())
+			_, _ = w.Write([]byte("x"))
+		})
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		resources := make(map[string]*everfresh.Resource[[]byte])
+		for _, tt := range tests {
+			say[tt.path] = tt.say
+		}
+		for _, tt := range tests {
+			resources[tt.path] = register(t, c, "https://a.test"+tt.path, everfresh.Bytes(), tt.opts...)
+		}
+		origin.sleepUntil(schedDay)
+		for _, tt := range tests {
+			schedCompare(t, tt.path, origin.times(tt.path), schedEvery(tt.every, schedDay))
+			st := resources[tt.path].Status()
+			if st.Freshness != tt.why {
+				t.Errorf("%s: decided by %q, want %q", tt.path, st.Freshness, tt.why)
+			}
+			asked := origin.times(tt.path)
+			if want := origin.start.Add(asked[len(asked)-1] + tt.every); !st.Next.Equal(want) {
+				t.Errorf("%s: next refresh at %v, want %v", tt.path, st.Next, want)
+			}
+		}
+	})
+}
+
+// TestDayOfASlowOrigin: the time an answer takes counts as its age, so that refreshes
+// do not drift.
+func TestDayOfASlowOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(1700 * time.Millisecond)
+			w.Header().Set("Cache-Control", "max-age=3600")
+			_, _ = w.Write([]byte("x"))
+		})
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.sleepUntil(schedDay + time.Minute)
+		schedCompare(t, "slow origin", origin.times("/"), schedEvery(time.Hour, schedDay))
+	})
+}
+
+func TestDayOfRetryAfter(t *testing.T) {
+	const begins, ends = 6 * time.Hour, 9 * time.Hour
+	tests := []struct {
+		path  string
+		code  int
+		value string        // of Retry-After
+		until time.Duration // if value is empty: its date
+		pause time.Duration // what it means
+	}{
+		{"/none", 503, "", 0, 0},
+		{"/seconds", 429, "600", 0, 10 * time.Minute},
+		{"/503", 503, "600", 0, 10 * time.Minute},
+		{"/less-than-backoff", 429, "2", 0, 2 * time.Second},
+		{"/past-its-cap", 503, "7200", 0, time.Hour},
+		{"/zero", 503, "0", 0, 0},
+		{"/garbage", 503, "in a while", 0, 0},
+		{"/date", 503, "", 6*time.Hour + 20*time.Minute, 0},
+		{"/429-date", 429, "", 6*time.Hour + 20*time.Minute, 0},
+		{"/far-date", 503, "", 20 * time.Hour, 0},
+		{"/past-date", 503, "", time.Hour, 0},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var origin *schedOrigin
+		byPath := make(map[string]http.HandlerFunc)
+		origin = newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+			if now := origin.now(); now < begins || now >= ends {
+				w.Header().Set("Cache-Control", "max-age=3600")
+				_, _ = w.Write([]byte("x"))
+				return
+			}
+			byPath[r.URL.Path](w, r)
+		})
+		for _, tt := range tests {
+			byPath[tt.path] = func(w http.ResponseWriter, _ *http.Request) {
+				value := tt.value
+				if value == "" && tt.until > 0 {
+					value = schedHTTPDate(origin.start.Add(tt.until))
+				}
+				if value != "" {
+					w.Header().Set("Retry-After", value)
+				}
+				w.WriteHeader(tt.code)
+			}
+		}
+		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), origin.client())
+		for _, tt := range tests {
+			register(t, c, "https://a.test"+tt.path, everfresh.Bytes())
+		}
+		origin.sleepUntil(schedDay)
+		for _, tt := range tests {
+			want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) {
+				return max(tt.pause, tt.until-at), at >= begins && at < ends
+			})
+			schedCompare(t, tt.path, origin.times(tt.path), want)
+		}
+	})
+}
+
+// TestDayWithADeadOrigin: half a day without the origin loses nothing but its updates.
+func TestDayWithADeadOrigin(t *testing.T) {
+	const begins, ends = 3*time.Hour + 30*time.Minute, 15*time.Hour + 30*time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		heard := new(listener)
+		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
+		dead := func(at time.Duration) bool { return at >= begins && at < ends }
+		origin.down = func() error {
+			if dead(origin.now()) {
+				return errRefused
+			}
+			return nil
+		}
+		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
+		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		synctest.Wait()
+		first := r.Snapshot()
+		for origin.now() < schedDay {
+			time.Sleep(10 * time.Second)
+			if v, ok := r.Peek(); !ok || string(v) != "x" {
+				t.Fatalf("%v: Peek = %q, %v", origin.now(), v, ok)
+			}
+		}
+		synctest.Wait()
+		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, dead(at) })
+		got := origin.times("/")
+		schedCompare(t, "dead origin", got, want)
+
+		recovered := got[slices.IndexFunc(got, func(at time.Duration) bool { return at >= ends })]
+		if recovered-ends > 5*time.Minute {
+			t.Errorf("asked again %v after the origin came back", recovered-ends)
+		}
+		if got := len(heard.Events("unchanged")); got != len(want)-1-len(heard.Errors()) {
+			t.Errorf("%d confirmations", got)
+		}
+		schedHeard(t, origin, heard.Errors())
+		if snap := r.Snapshot(); snap.Version != first.Version || snap.Err != nil {
+			t.Errorf("version %d, error %v afterwards; want version %d", snap.Version, snap.Err, first.Version)
+		}
+		if st := r.Status(); st.Failures != 0 || st.Err != nil {
+			t.Errorf("%d failures, last error %v afterwards", st.Failures, st.Err)
+		}
+	})
+}
+
+// schedHeard checks that the sink heard of each failure of one outage exactly once, and
+// that each told when the next attempt came.
+func schedHeard(t *testing.T, origin *schedOrigin, errs []error) {
+	t.Helper()
+	asked := origin.times("/")
+	from := -1
+	for i, err := range errs {
+		var re *everfresh.RefreshError
+		if !errors.As(err, &re) {
+			t.Fatalf("error %d is %T", i, err)
+		}
+		if from < 0 {
+			from = slices.Index(asked, re.Next.Sub(origin.start)) - 1
+		}
+		if re.Attempt != i+1 || !re.Stale || re.Op != "fetch" {
+			t.Fatalf("error %d: attempt %d, stale %v, %v", i, re.Attempt, re.Stale, err)
+		}
+		if next := re.Next.Sub(origin.start); next != asked[from+i+1] {
+			t.Fatalf("error %d: next attempt at %v, but it came at %v", i, next, asked[from+i+1])
+		}
+	}
+	want := 0
+	for _, at := range asked {
+		if at >= 3*time.Hour+30*time.Minute && at < 15*time.Hour+30*time.Minute {
+			want++
+		}
+	}
+	if len(errs) != want {
+		t.Errorf("the sink heard %d errors, want %d", len(errs), want)
+	}
+}
+
+// TestErrorHeadersChangeNothing: a failing answer says nothing about the stored one.
+func TestErrorHeadersChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begins, ends := time.Hour, time.Hour+time.Minute
+		failing := func(at time.Duration) bool { return at >= begins && at < ends }
+		var origin *schedOrigin
+		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"good"`)
+			w.Header().Set("Cache-Control", "max-age=3600")
+			if failing(origin.now()) {
+				w.Header().Set("ETag", `"bad"`)
+				w.Header().Set("Cache-Control", "max-age=86400")
+				w.Header().Set("Expires", schedHTTPDate(time.Now().Add(schedDay)))
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			_, _ = w.Write([]byte("x"))
+		})
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.sleepUntil(begins + 30*time.Second)
+		snap, st := r.Snapshot(), r.Status()
+		if want := origin.start.Add(time.Hour); !snap.FreshUntil.Equal(want) || st.Lifetime != time.Hour {
+			t.Errorf("fresh until %v, lifetime %v; want %v and 1h0m0s", snap.FreshUntil, st.Lifetime, want)
+		}
+		if st.Code != http.StatusOK || st.Failures == 0 {
+			t.Errorf("status %d of the last good answer, %d failures", st.Code, st.Failures)
+		}
+		origin.sleepUntil(schedDay)
+		schedCompare(t, "with errors", origin.times("/"), schedOutage(schedDay, time.Hour,
+			func(at time.Duration) (time.Duration, bool) { return 0, failing(at) }))
+	})
+}
+
+// TestRefusedBodyIsRetriedByBackoff: a 200 that the decoder refuses does not count,
+// however long it says that it is fresh.
+func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		garbage := func(at time.Duration) bool { return at >= time.Hour && at < time.Hour+10*time.Minute }
+		var origin *schedOrigin
+		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			if garbage(origin.now()) {
+				w.Header().Set("Cache-Control", "max-age=2592000")
+				_, _ = w.Write([]byte("<html>maintenance</html>"))
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=3600")
+			_, _ = w.Write([]byte(`{"a":1}`))
+		})
+		heard := new(listener)
+		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
+		r := register(t, c, "https://a.test/", everfresh.JSON[map[string]int]())
+		origin.sleepUntil(time.Hour + 5*time.Minute)
+		if v, ok := r.Peek(); !ok || v["a"] != 1 {
+			t.Errorf("Peek = %v, %v while the origin sends garbage", v, ok)
+		}
+		if snap := r.Snapshot(); snap.Err == nil {
+			t.Error("the snapshot does not tell of the refused body")
+		}
+		origin.sleepUntil(schedDay)
+		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, garbage(at) })
+		schedCompare(t, "garbage", origin.times("/"), want)
+		for _, err := range heard.Errors() {
+			var re *everfresh.RefreshError
+			if !errors.As(err, &re) || re.Op != "decode" {
+				t.Fatalf("sink heard %v", err)
+			}
+		}
+	})
+}
+
+// TestSteeredRetries: what a decoder says about the next attempt goes before the
+// back-off.
+func TestSteeredRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=60"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		refuse := func(err error) everfresh.Decoder[int] {
+			return func(_ context.Context, _ *http.Response) (int, error) { return 0, err }
+		}
+		base := errors.New("no")
+		register(t, c, "https://a.test/permanent", refuse(everfresh.Permanent(base)))
+		register(t, c, "https://a.test/after", refuse(everfresh.RetryAfter(base, 40*time.Second)))
+		register(t, c, "https://a.test/plain", refuse(base))
+		until := 2 * time.Hour
+		origin.sleepUntil(until)
+		schedCompare(t, "permanent", origin.times("/permanent"), schedEvery(15*time.Minute, until))
+		schedCompare(t, "retry after", origin.times("/after"), schedEvery(40*time.Second, until))
+		schedCompare(t, "plain", origin.times("/plain"), schedOutage(until, 0,
+			func(time.Duration) (time.Duration, bool) { return 0, true }))
+	})
+}
+
+// TestRetryInAnAge: what a decoder asks for may be for ever, but not the past.
+func TestRetryInAnAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		origin.sleepUntil(time.Second)
+		register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) {
+			return 0, everfresh.RetryAfter(errors.New("never again"), 1<<63-1)
+		})
+		origin.sleepUntil(time.Minute)
+		schedCompare(t, "retried in an age", origin.times("/"), []time.Duration{time.Second})
+	})
+}
+
+// TestIntervalsDoNotDisturbEachOther: a shared ticker refreshed the first of these
+// every 18 s, as each refresh of the second pushed it ahead.
+func TestIntervalsDoNotDisturbEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		until := time.Hour
+		for _, s := range []int{10, 9, 7, 2} {
+			register(t, c, "https://a.test/"+strconv.Itoa(s), everfresh.Bytes(),
+				everfresh.WithRefreshInterval(time.Duration(s)*time.Second))
+		}
+		origin.sleepUntil(until)
+		for _, s := range []int{10, 9, 7, 2} {
+			schedCompare(t, fmt.Sprintf("every %d s", s), origin.times("/"+strconv.Itoa(s)),
+				schedEvery(time.Duration(s)*time.Second, until))
+		}
+	})
+}
+
+// TestIntervalSurvivesOtherResources: one with default options, or its removal, made
+// the scheduler forget a constant interval.
+func TestIntervalSurvivesOtherResources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		register(t, c, "https://a.test/often", everfresh.Bytes(), everfresh.WithRefreshInterval(2*time.Second))
+		origin.sleepUntil(5 * time.Second)
+		register(t, c, "https://a.test/default", everfresh.Bytes())
+		origin.sleepUntil(15 * time.Second)
+		if err := c.Unregister("https://a.test/default"); err != nil {
+			t.Fatal(err)
+		}
+		origin.sleepUntil(time.Minute)
+		schedCompare(t, "every 2 s", origin.times("/often"), schedEvery(2*time.Second, time.Minute))
+		schedCompare(t, "default", origin.times("/default"), []time.Duration{5 * time.Second})
+	})
+}
+
+// TestRefreshDoesNotStarveOthers: each forced refresh pushed the shared ticker ahead,
+// so that nothing else was refreshed.
+func TestRefreshDoesNotStarveOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		r := register(t, c, "https://a.test/1", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
+		register(t, c, "https://a.test/2", everfresh.Bytes(), everfresh.WithRefreshInterval(5*time.Second))
+		for range 60 {
+			time.Sleep(time.Second)
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		schedCompare(t, "the forced one", origin.times("/1"), schedEvery(time.Second, time.Minute))
+		schedCompare(t, "the other one", origin.times("/2"), schedEvery(5*time.Second, time.Minute))
+	})
+}
+
+// TestOneScheduleForEachResource: in httprc v1 each of these calls added another stream
+// of fetches, for ever.
+func TestOneScheduleForEachResource(t *testing.T) {
+	const url = "https://a.test/"
+	tests := map[string]func(*testing.T, *everfresh.Cache){
+		"Refresh": func(t *testing.T, c *everfresh.Cache) {
+			for range 20 {
+				if _, err := c.Refresh(t.Context(), url); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"concurrent Refresh": func(t *testing.T, c *everfresh.Cache) {
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() { _, _ = c.Refresh(t.Context(), url) })
+			}
+			wg.Wait()
+		},
+		"Register again": func(t *testing.T, c *everfresh.Cache) {
+			for range 20 {
+				if err := c.Register(url); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Get(t.Context(), url); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"Unregister and Register": func(t *testing.T, c *everfresh.Cache) {
+			for range 10 {
+				if err := errors.Join(c.Unregister(url), c.Register(url)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Get(t.Context(), url); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	}
+	for name, do := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
+				c := newCache(t, everfresh.WithJitter(0), origin.client())
+				if err := c.Register(url); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Get(t.Context(), url); err != nil {
+					t.Fatal(err)
+				}
+				origin.sleepUntil(30 * time.Minute)
+				do(t, c)
+				synctest.Wait()
+				calls := len(origin.times("/"))
+				if calls < 2 {
+					t.Fatalf("%d fetches after the calls, want more than the first", calls)
+				}
+				origin.sleepUntil(schedDay)
+				got := origin.times("/")[calls:]
+				want := schedEvery(time.Hour, 23*time.Hour)
+				for i := range want {
+					want[i] += 90 * time.Minute
+				}
+				schedCompare(t, "afterwards", got, want[:len(want)-1])
+			})
+		})
+	}
+}
+
+// TestRefreshMovesTheNextOne: a forced refresh is as good as a scheduled one.
+func TestRefreshMovesTheNextOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
+		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.sleepUntil(59 * time.Minute)
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		origin.sleepUntil(3 * time.Hour)
+		schedCompare(t, "refreshed", origin.times("/"), []time.Duration{
+			0, 59 * time.Minute, 119 * time.Minute, 179 * time.Minute,
+		})
+	})
+}
+
+func TestIntervalBelowWindowIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		second := newCache(t, everfresh.WithRefreshWindow(time.Second))
+		short := everfresh.WithRefreshInterval(time.Second - 1)
+		if err := second.Register("https://a.test/", short); err == nil {
+			t.Error("Register took an interval below the window")
+		}
+		if _, err := everfresh.Register(second, "https://a.test/", everfresh.Bytes(), short); err == nil {
+			t.Error("the typed Register took an interval below the window")
+		}
+		if second.IsRegistered("https://a.test/") {
+			t.Error("registered in spite of the error")
+		}
+		if err := second.Register("https://a.test/", everfresh.WithRefreshInterval(time.Second)); err != nil {
+			t.Errorf("an interval as long as the window: %v", err)
+		}
+		all := newCache(t, everfresh.WithRefreshWindow(time.Minute), everfresh.WithRefreshInterval(time.Second))
+		if err := all.Register("https://a.test/"); err == nil {
+			t.Error("Register took the cache's interval, which is below its window")
+		}
+		if err := newCache(t).Register("https://a.test/", everfresh.WithRefreshInterval(9*time.Millisecond)); err == nil {
+			t.Error("Register took an interval below the default window")
+		}
+	})
+}
+
+// TestEndlessInterval: "never again" must not become "all the time".
+func TestEndlessInterval(t *testing.T) {
+	const endless = time.Duration(1<<63 - 1)
+	tests := map[string][]everfresh.RegisterOption{
+		"interval": {everfresh.WithRefreshInterval(endless)},
+		"minimum":  {everfresh.WithMinRefreshInterval(endless), everfresh.WithMaxRefreshInterval(endless)},
+		"maximum":  {everfresh.WithMaxRefreshInterval(endless)},
+	}
+	for name, opts := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				origin := newSchedOrigin(text("x", "Cache-Control", "max-age=2147483648"))
+				c := newCache(t, everfresh.WithJitter(0), origin.client())
+				origin.sleepUntil(time.Second)
+				r := register(t, c, "https://a.test/", everfresh.Bytes(), opts...)
+				origin.sleepUntil(time.Minute)
+				schedCompare(t, name, origin.times("/"), []time.Duration{time.Second})
+				if st := r.Status(); !st.FreshUntil.After(time.Now()) || !st.Next.IsZero() && !st.Next.After(time.Now()) {
+					t.Errorf("fresh until %v, next %v", st.FreshUntil, st.Next)
+				}
+			})
+		})
+	}
+}
