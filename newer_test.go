@@ -1,0 +1,748 @@
+package everfresh_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// newerResource returns a resource that has its first value already, and the snapshot of
+// that.
+func newerResource(t *testing.T, o *flightOrigin, opts ...everfresh.RegisterOption) (*everfresh.Cache, *everfresh.Resource[int], *everfresh.Snapshot[int]) {
+	t.Helper()
+	c := newCache(t, everfresh.WithJitter(0), o.option())
+	r := register(t, c, "https://a.test/", number, opts...)
+	if err := r.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return c, r, r.Snapshot()
+}
+
+// wantCooling checks that err is a *CoolingError until then.
+func wantCooling(t *testing.T, err error, until time.Time) *everfresh.CoolingError {
+	t.Helper()
+	var ce *everfresh.CoolingError
+	if !errors.As(err, &ce) {
+		t.Fatalf("error = %v, want a *CoolingError", err)
+	}
+	if !ce.Until.Equal(until) {
+		t.Errorf("cooling until %v, want %v", ce.Until, until)
+	}
+	return ce
+}
+
+// wantSame checks that Newer found the origin saying the same as in seen.
+func wantSame(t *testing.T, r *everfresh.Resource[int], seen *everfresh.Snapshot[int]) {
+	t.Helper()
+	snap, err := r.Newer(t.Context(), seen)
+	if err != nil {
+		t.Fatalf("Newer = %v", err)
+	}
+	if snap.Version != seen.Version || snap.CheckedAt.Before(time.Now()) {
+		t.Errorf("Newer = version %d checked at %v, want version %d, checked now", snap.Version, snap.CheckedAt, seen.Version)
+	}
+}
+
+func TestNewerReturnsNewerVersionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{delay: time.Second}
+		c, r, first := newerResource(t, o)
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second := r.Snapshot()
+		if second.Version <= first.Version {
+			t.Fatalf("versions %d, then %d", first.Version, second.Version)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		for _, seen := range []*everfresh.Snapshot[int]{first, nil} {
+			if snap, err := r.Newer(ended, seen); snap != second || err != nil {
+				t.Errorf("Newer = %v, %v", snap, err)
+			}
+		}
+		_ = c.Close()
+		if snap, err := r.Newer(ended, first); snap != second || err != nil {
+			t.Errorf("Newer after Close = %v, %v", snap, err)
+		}
+		wantElapsed(t, start, 0)
+		wantRequests(t, o, 2)
+	})
+}
+
+func TestNewerFetchesTheFirstValueForFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5"}
+		r := register(t, newCache(t, everfresh.WithJitter(0)), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		snap, err := r.Newer(t.Context(), nil)
+		if err != nil || snap.Value != 5 {
+			t.Fatalf("Newer = %v, %v", snap, err)
+		}
+		wantSame(t, r, snap)
+		wantSame(t, r, snap) // the whole budget was left
+		wantRequests(t, o, 3)
+	})
+}
+
+func TestNewerBudget(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts  []everfresh.RegisterOption
+		burst int
+		every time.Duration
+	}{
+		"default": {nil, 2, 15 * time.Second},
+		"one":     {[]everfresh.RegisterOption{everfresh.WithOnDemand(1, time.Minute)}, 1, time.Minute},
+		"five":    {[]everfresh.RegisterOption{everfresh.WithOnDemand(5, time.Second)}, 5, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &flightOrigin{body: "5", etag: `"5"`}
+				_, r, seen := newerResource(t, o, tt.opts...)
+				start := time.Now()
+				for range tt.burst {
+					wantSame(t, r, seen)
+				}
+				wantRequests(t, o, 1+tt.burst)
+				_, err := r.Newer(t.Context(), seen)
+				until := start.Add(tt.every)
+				first := wantCooling(t, err, until)
+				time.Sleep(tt.every - time.Millisecond)
+				_, err = r.Newer(t.Context(), seen)
+				if again := wantCooling(t, err, until); again != first {
+					t.Error("two errors in one cooling period")
+				}
+				wantRequests(t, o, 1+tt.burst)
+				time.Sleep(2 * time.Millisecond)
+				wantRequests(t, o, 2+tt.burst) // it was refreshed when the budget allowed it
+				if at := o.times[len(o.times)-1]; !at.Equal(until) {
+					t.Errorf("refreshed at %v, want %v", at, until)
+				}
+			})
+		})
+	}
+}
+
+func TestNewerCoolingIsRefreshedOncePerPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err := r.Newer(t.Context(), seen)
+		wantCooling(t, err, time.Now().Add(15*time.Second))
+		time.Sleep(14 * time.Minute) // nobody asks again: one refresh, and then the usual ones
+		wantRequests(t, o, 4)
+	})
+}
+
+func TestNewerBudgetRefillsToItsBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		time.Sleep(10 * time.Minute) // refills no more than two
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err := r.Newer(t.Context(), seen)
+		wantCooling(t, err, time.Now().Add(15*time.Second))
+	})
+}
+
+func TestNewerCoolingDoesNotAllocate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, first := r.Newer(t.Context(), seen)
+		ctx := t.Context()
+		if n := testing.AllocsPerRun(1000, func() {
+			if _, err := r.Newer(ctx, seen); err != first { //nolint:errorlint // It must be the same value.
+				t.Errorf("Newer = %v", err)
+			}
+		}); n != 0 {
+			t.Errorf("allocations = %v, want 0", n)
+		}
+	})
+}
+
+func TestNewerRefundsAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{delay: time.Millisecond} // each answer is another
+		_, r, seen := newerResource(t, o)
+		for i := range 50 {
+			snap, err := r.Newer(t.Context(), seen)
+			if err != nil {
+				t.Fatalf("rotation %d: %v", i, err)
+			}
+			if snap.Version <= seen.Version || snap.Value != seen.Value+1 {
+				t.Errorf("Newer = %d after %d", snap.Value, seen.Value)
+			}
+			seen = snap
+		}
+		o.with(func(o *flightOrigin) { o.body = strconv.Itoa(seen.Value) })
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err := r.Newer(t.Context(), seen)
+		var ce *everfresh.CoolingError
+		if !errors.As(err, &ce) {
+			t.Errorf("Newer = %v: the refunds added up to more than the burst", err)
+		}
+	})
+}
+
+func TestNewerDoesNotChargeFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5"}
+		_, r, seen := newerResource(t, o, everfresh.WithBackoff(time.Second, time.Second))
+		o.with(func(o *flightOrigin) { o.code = http.StatusServiceUnavailable })
+		_, err := r.Newer(t.Context(), seen)
+		if re := refreshErrorOf(t, err); !re.Stale || re.Attempt != 1 {
+			t.Errorf("Newer = %+v", *re)
+		}
+		time.Sleep(500 * time.Millisecond)
+		if _, again := r.Newer(t.Context(), seen); !errors.Is(again, err) {
+			t.Errorf("Newer during back-off = %v, want the last failure", again)
+		}
+		wantRequests(t, o, 2)
+		time.Sleep(30 * time.Second)
+		o.with(func(o *flightOrigin) { o.code = 0 })
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err = r.Newer(t.Context(), seen)
+		wantCooling(t, err, time.Now().Add(15*time.Second))
+	})
+}
+
+func TestNewerWithoutValueDuringBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{code: http.StatusServiceUnavailable}
+		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute))
+		r := register(t, c, "https://a.test/", number, o.option())
+		synctest.Wait()
+		_, err := r.Newer(t.Context(), nil)
+		wantIs(t, err, everfresh.ErrNotReady)
+		var se *everfresh.StatusError
+		if !errors.As(err, &se) {
+			t.Errorf("Newer = %v, want the last failure", err)
+		}
+		wantRequests(t, o, 1)
+	})
+}
+
+func TestNewerJoinsParkedFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, slow := &flightOrigin{body: "5"}, &flightOrigin{delay: time.Minute}
+		c := newCache(t, everfresh.WithJitter(0), everfresh.WithWorkers(1))
+		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithRefreshInterval(time.Hour))
+		if err := r.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seen := r.Snapshot()
+		time.Sleep(time.Hour - time.Second)
+		busy := register(t, c, "https://b.test/", number, slow.option(), everfresh.WithTimeout(time.Hour))
+		time.Sleep(2 * time.Second)
+		if !r.Status().Fetching || o.requests() != 1 {
+			t.Fatal("the refresh of a should be parked")
+		}
+		start := time.Now()
+		wantSame(t, r, seen)
+		wantElapsed(t, start, 58*time.Second)
+		if err := busy.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wantRequests(t, o, 2)
+		wantSame(t, r, seen) // the parked one was due anyhow, and is not charged
+		wantSame(t, r, seen)
+		wantRequests(t, o, 4)
+	})
+}
+
+func TestNewerJoinsFlightThatBeganBefore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		body     string
+		requests int
+		took     time.Duration
+	}{
+		"which brings the newer value": {"", 2, 500 * time.Millisecond},
+		"which brings the same":        {"1", 3, 1500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &flightOrigin{delay: time.Second, body: tt.body}
+				_, r, seen := newerResource(t, o)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if err := r.Refresh(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+				time.Sleep(500 * time.Millisecond)
+				start := time.Now()
+				snap, err := r.Newer(t.Context(), seen)
+				if err != nil {
+					t.Error(err)
+				} else if changed := snap.Version != seen.Version; changed != (tt.body == "") {
+					t.Errorf("version %d after %d", snap.Version, seen.Version)
+				}
+				wantElapsed(t, start, tt.took)
+				wg.Wait()
+				wantRequests(t, o, tt.requests)
+			})
+		})
+	}
+}
+
+// A fetch that began after the call is the answer, whoever started it.
+func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen) // the budget is spent
+		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		var wg sync.WaitGroup
+		refresh := func() {
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wg.Go(refresh)
+		time.Sleep(500 * time.Millisecond)
+		var refused atomic.Int64
+		for range 1000 {
+			wg.Go(func() {
+				if snap, err := r.Newer(t.Context(), seen); err != nil || snap.Version != seen.Version {
+					refused.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		wg.Go(refresh) // begins when the first ends
+		wg.Wait()
+		if n := refused.Load(); n != 0 {
+			t.Errorf("%d of 1000 callers got no answer, though a fetch began after their calls", n)
+		}
+		wantRequests(t, o, 5)
+	})
+}
+
+func TestNewerCoolingIsOneErrorForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = r.Refresh(t.Context()) })
+		time.Sleep(500 * time.Millisecond)
+		errs := make([]error, 100)
+		for i := range errs {
+			wg.Go(func() { _, errs[i] = r.Newer(t.Context(), seen) })
+		}
+		wg.Wait()
+		first := wantCooling(t, errs[0], seen.FetchedAt.Add(15*time.Second))
+		for _, err := range errs {
+			if !errors.Is(err, first) {
+				t.Errorf("two errors in one cooling period: %p, %p", first, err)
+				return
+			}
+		}
+	})
+}
+
+func TestNewerChangeEndsCooling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1"}
+		_, r, seen := newerResource(t, o)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err := r.Newer(t.Context(), seen)
+		wantCooling(t, err, time.Now().Add(15*time.Second))
+		o.with(func(o *flightOrigin) { o.body = "2" })
+		time.Sleep(15*time.Second + time.Millisecond)
+		snap, ok := r.Snapshot(), true
+		if snap.Value != 2 || !ok {
+			t.Fatalf("value %d, want the one of the refresh that followed", snap.Value)
+		}
+		wantSame(t, r, snap) // and the budget is there again
+	})
+}
+
+func TestNewerIsNotChargedForPlannedRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1"}
+		_, r, seen := newerResource(t, o, everfresh.WithRefreshInterval(time.Hour))
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+		_, err := r.Newer(t.Context(), seen)
+		wantCooling(t, err, time.Now().Add(15*time.Second))
+		time.Sleep(14 * time.Second)
+		o.with(func(o *flightOrigin) { o.delay = 2 * time.Second })
+		if err := r.Refresh(t.Context()); err != nil { // under way when the period ends
+			t.Fatal(err)
+		}
+		o.with(func(o *flightOrigin) { o.delay = 0 })
+		before := o.requests()
+		time.Sleep(time.Hour + time.Second)
+		wantRequests(t, o, before+1)
+		wantSame(t, r, seen)
+		wantSame(t, r, seen)
+	})
+}
+
+func TestNewerIsCancelledByItsContextOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1"}
+		_, r, seen := newerResource(t, o)
+		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err := r.Newer(ctx, seen)
+		wantElapsed(t, start, 100*time.Millisecond)
+		wantIs(t, err, context.DeadlineExceeded)
+		if re := refreshErrorOf(t, err); re.Op != "wait" || !re.Stale {
+			t.Errorf("Newer = %+v", *re)
+		}
+		time.Sleep(time.Second)
+		if snap := r.Snapshot(); !snap.CheckedAt.After(seen.CheckedAt) {
+			t.Error("the fetch died with the one who asked for it")
+		}
+	})
+}
+
+func TestNewerWaitsForReplacedOptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const key = "https://a.test/"
+		o := &flightOrigin{body: "x"}
+		c := newCache(t, everfresh.WithJitter(0), o.option())
+		if err := c.Register(key, lifecycleText("one ")); err != nil {
+			t.Fatal(err)
+		}
+		r, err := everfresh.Lookup[any](c, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seen := r.Snapshot()
+		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		time.AfterFunc(500*time.Millisecond, func() {
+			if err := c.Register(key, lifecycleText("two ")); err != nil {
+				t.Error(err)
+			}
+		})
+		snap, err := r.Newer(t.Context(), seen)
+		if err != nil || snap.Value != "two x" || snap.Version <= seen.Version {
+			t.Errorf("Newer = %+v, %v; want what the new options make", snap, err)
+		}
+	})
+}
+
+// newerCrowd has 10,000 callers ask for something newer than seen, again and again for
+// so long. It returns when they asked the origin.
+func newerCrowd(t *testing.T, o *flightOrigin, r *everfresh.Resource[int], seen *everfresh.Snapshot[int], long, pause time.Duration) []time.Duration {
+	t.Helper()
+	start, before := time.Now(), o.requests()
+	end := start.Add(long)
+	var wg sync.WaitGroup
+	for range crowd() {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				var ce *everfresh.CoolingError
+				if _, err := r.Newer(t.Context(), seen); err != nil && !errors.As(err, &ce) {
+					t.Errorf("Newer = %v", err)
+				}
+				time.Sleep(time.Duration(rand.Int64N(int64(2 * pause))))
+			}
+		})
+	}
+	wg.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var asked []time.Duration
+	for _, at := range o.times[before:] {
+		asked = append(asked, at.Sub(start))
+	}
+	return asked
+}
+
+func TestNewerCrowdStaysInBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1", delay: 5 * time.Millisecond}
+		_, r, seen := newerResource(t, o)
+		asked := newerCrowd(t, o, r, seen, 3*time.Minute, 5*time.Second)
+		for i, at := range asked {
+			if j := i + 2; j < len(asked) && asked[j] < 15*time.Second {
+				t.Errorf("third request after %v, within 15 s", asked[j])
+			}
+			if j := i + 6; j < len(asked) && asked[j]-at < time.Minute {
+				t.Errorf("seven requests within a minute, from %v to %v", at, asked[j])
+				break
+			}
+		}
+		if len(asked) < 10 {
+			t.Errorf("%d requests in three minutes: the budget is not used", len(asked))
+		}
+	})
+}
+
+func TestNewerFindsRotationsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1", delay: time.Millisecond}
+		_, r, seen := newerResource(t, o)
+		for _, rotation := range []string{"2", "3"} {
+			o.with(func(o *flightOrigin) { o.body = rotation })
+			start := time.Now()
+			snap, err := r.Newer(t.Context(), seen)
+			if err != nil || strconv.Itoa(snap.Value) != rotation {
+				t.Fatalf("Newer = %v, %v; want %s", snap, err, rotation)
+			}
+			wantElapsed(t, start, time.Millisecond) // one round trip
+			seen = snap
+		}
+		wantRequests(t, o, 3)
+	})
+}
+
+func TestNewerFindsRotationDuringStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1", delay: 5 * time.Millisecond}
+		_, r, seen := newerResource(t, o)
+		var found atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() { newerCrowd(t, o, r, seen, 30*time.Second, time.Second) })
+		time.Sleep(3 * time.Second)
+		o.with(func(o *flightOrigin) { o.body = "2" })
+		rotated := time.Now()
+		for v := range r.Watch(t.Context()) {
+			if v == 2 {
+				found.Store(int64(time.Since(rotated)))
+				break
+			}
+		}
+		if d := time.Duration(found.Load()); d > 15*time.Second {
+			t.Errorf("rotation found after %v", d)
+		}
+		wg.Wait()
+	})
+}
+
+func TestInvalidateIsCompareAndSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{delay: time.Second}
+		_, r, first := newerResource(t, o)
+		for _, version := range []uint64{0, first.Version - 1, first.Version + 1} {
+			if err := r.Invalidate(t.Context(), version); err != nil {
+				t.Errorf("Invalidate = %v", err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if _, ok := r.Peek(); !ok || o.requests() != 1 {
+			t.Fatal("Invalidate of another version did something")
+		}
+		start := time.Now()
+		if err := r.Invalidate(t.Context(), first.Version); err != nil {
+			t.Errorf("Invalidate = %v", err)
+		}
+		wantElapsed(t, start, 0)
+		if v, ok := r.Peek(); ok || r.Snapshot() != nil || r.Status().Ready {
+			t.Errorf("Peek = %v, %v after Invalidate", v, ok)
+		}
+		if v, err := r.Get(t.Context()); v != 2 || err != nil {
+			t.Errorf("Get = %v, %v; want the next value", v, err)
+		}
+		wantElapsed(t, start, time.Second)
+		if v := r.Snapshot().Version; v <= first.Version {
+			t.Errorf("version %d after %d", v, first.Version)
+		}
+		wantRequests(t, o, 2)
+	})
+}
+
+func TestInvalidateOfAllCallersIsOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{delay: time.Second}
+		_, r, seen := newerResource(t, o)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 50 * time.Millisecond) // some are late: it was replaced already
+				if err := r.Invalidate(t.Context(), seen.Version); err != nil {
+					t.Errorf("Invalidate = %v", err)
+				}
+				if v, err := r.Get(t.Context()); v != 2 || err != nil {
+					t.Errorf("Get = %v, %v", v, err)
+				}
+			})
+		}
+		wg.Wait()
+		wantRequests(t, o, 2)
+	})
+}
+
+func TestInvalidateAsksUnconditionally(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "5", etag: `"5"`}
+		_, r, seen := newerResource(t, o)
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if o.lastHeader().Get("If-None-Match") != `"5"` {
+			t.Fatal("a refresh should be conditional")
+		}
+		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := r.Get(t.Context()); v != 5 || err != nil {
+			t.Errorf("Get = %v, %v", v, err)
+		}
+		if got := o.lastHeader()["If-None-Match"]; got != nil {
+			t.Errorf("If-None-Match = %q after Invalidate", got)
+		}
+		if v := r.Snapshot().Version; v != seen.Version {
+			t.Errorf("version %d after %d, though the bytes are the same", v, seen.Version)
+		}
+	})
+}
+
+func TestInvalidateDoubtsTheAnswerUnderWay(t *testing.T) {
+	for name, tt := range map[string]struct {
+		etag, body string
+		accepted   bool
+	}{
+		"304":         {`"1"`, "1", false},
+		"same bytes":  {"", "1", false},
+		"other bytes": {"", "2", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &flightOrigin{body: "1", etag: tt.etag, delay: time.Second}
+				_, r, seen := newerResource(t, o)
+				var wg sync.WaitGroup
+				wg.Go(func() { _ = r.Refresh(t.Context()) })
+				time.Sleep(500 * time.Millisecond)
+				o.with(func(o *flightOrigin) { o.body = tt.body })
+				if err := r.Invalidate(t.Context(), seen.Version); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(600 * time.Millisecond) // the answer is there, the next one is not
+				if _, ok := r.Peek(); ok != tt.accepted {
+					t.Errorf("Peek = %v, want %v", ok, tt.accepted)
+				}
+				if tt.accepted {
+					wg.Wait()
+					return
+				}
+				if v, err := r.Get(t.Context()); v != 1 || err != nil {
+					t.Errorf("Get = %v, %v", v, err)
+				}
+				wg.Wait()
+				wantRequests(t, o, 3)
+				if got := o.lastHeader()["If-None-Match"]; got != nil {
+					t.Errorf("If-None-Match = %q after Invalidate", got)
+				}
+				if v := r.Snapshot().Version; v != seen.Version {
+					t.Errorf("version %d after %d", v, seen.Version)
+				}
+			})
+		})
+	}
+}
+
+func TestInvalidateThenFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{}
+		_, r, seen := newerResource(t, o, everfresh.WithBackoff(time.Second, time.Second))
+		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.Get(t.Context())
+		wantIs(t, err, everfresh.ErrNotReady)
+		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
+			t.Errorf("second Invalidate = %v", err)
+		}
+		wantRequests(t, o, 2)
+		o.with(func(o *flightOrigin) { o.code = 0 })
+		if err := r.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if snap := r.Snapshot(); snap.Version <= seen.Version || snap.Value != 3 {
+			t.Errorf("snapshot %+v", *snap)
+		}
+	})
+}
+
+func TestInvalidateRemovesTheStoredRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mem store.Memory
+		o := &flightOrigin{delay: time.Second}
+		c := newCache(t, everfresh.WithStorage(&mem), o.option())
+		r := register(t, c, "https://a.test/", number)
+		if err := r.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := newerStored(t, &mem); n != 1 {
+			t.Fatalf("records = %d, want 1", n)
+		}
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Fatal(err)
+		}
+		if n := newerStored(t, &mem); n != 0 {
+			t.Errorf("records = %d after Invalidate, want 0", n)
+		}
+		if err := r.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := newerStored(t, &mem); n != 1 {
+			t.Errorf("records = %d after the next value, want 1", n)
+		}
+	})
+}
+
+// newerStored returns how many items s has.
+func newerStored(t *testing.T, s store.Storage) int {
+	t.Helper()
+	n := 0
+	for _, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+func TestInvalidateWithoutValueDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{}
+		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		if err := r.Invalidate(t.Context(), 0); err != nil {
+			t.Errorf("Invalidate = %v", err)
+		}
+		time.Sleep(time.Minute)
+		wantRequests(t, o, 0)
+	})
+}
