@@ -1,0 +1,550 @@
+package everfresh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// A redirectWeb is a client's view of many hosts: it answers each URL by its table, and
+// remembers the hops. A URL that is not in the table answers "end".
+type redirectWeb struct {
+	table map[string]http.HandlerFunc
+
+	mu   sync.Mutex
+	hops []redirectHop
+}
+
+type redirectHop struct {
+	method, url, body string
+	host              string // that the request names, if not the URL's
+	header            http.Header
+}
+
+func (w *redirectWeb) RoundTrip(req *http.Request) (*http.Response, error) {
+	hop := redirectHop{method: req.Method, url: req.URL.String(), host: req.Host, header: req.Header.Clone()}
+	if req.Body != nil {
+		data, _ := io.ReadAll(req.Body)
+		_ = req.Body.Close()
+		hop.body = string(data)
+	}
+	w.mu.Lock()
+	w.hops = append(w.hops, hop)
+	w.mu.Unlock()
+	answer, ok := w.table[hop.url]
+	if !ok {
+		answer = text("end", "ETag", `"end"`)
+	}
+	return viaHandler{answer}.RoundTrip(req)
+}
+
+func (w *redirectWeb) client() *http.Client { return &http.Client{Transport: w} }
+
+// redirectClients are the kinds of clients that a caller may bring. The policy is the
+// same with each.
+var redirectClients = map[string]func(http.RoundTripper) *http.Client{
+	"plain":   func(tr http.RoundTripper) *http.Client { return &http.Client{Transport: tr} },
+	"timeout": func(tr http.RoundTripper) *http.Client { return &http.Client{Transport: tr, Timeout: time.Hour} },
+	"jar": func(tr http.RoundTripper) *http.Client {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			panic(err)
+		}
+		return &http.Client{Transport: tr, Jar: jar}
+	},
+}
+
+// redirectEach runs test with each kind of client.
+func redirectEach(t *testing.T, test func(t *testing.T, client func(http.RoundTripper) *http.Client)) {
+	t.Helper()
+	for name, client := range redirectClients {
+		t.Run(name, func(t *testing.T) { test(t, client) })
+	}
+}
+
+// taken returns the hops since the last call.
+func (w *redirectWeb) taken() []redirectHop {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hops := w.hops
+	w.hops = nil
+	return hops
+}
+
+func redirectURLs(hops []redirectHop) string {
+	urls := make([]string, len(hops))
+	for i, hop := range hops {
+		urls[i] = hop.url
+	}
+	return strings.Join(urls, " ")
+}
+
+func redirectTo(code int, location string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", location)
+		w.WriteHeader(code)
+	}
+}
+
+// redirectSecrets are the caller's header fields. None may cross an origin.
+var redirectSecrets = http.Header{
+	"Authorization":       {"Bearer s"},
+	"Cookie":              {"session=s"},
+	"Cookie2":             {"s"},
+	"Proxy-Authorization": {"Basic s"},
+	"Www-Authenticate":    {"s"},
+	"X-Api-Key":           {"s"},
+	"X-Vault-Token":       {"s"},
+	"X-Custom":            {"s", "t"},
+	"Accept":              {"application/jwk-set+json"},
+	"User-Agent":          {"mine/1"},
+	"Referer":             {"https://a.test/?secret=s"},
+	"Origin":              {"https://a.test"},
+	"If-None-Match":       {`"mine"`},
+	"If-Modified-Since":   {"Sat, 01 Jan 2000 00:00:00 GMT"},
+	"Range":               {"bytes=0-"},
+}
+
+// redirectOptions are redirectSecrets as options.
+func redirectOptions() []everfresh.RegisterOption {
+	opts := []everfresh.RegisterOption{everfresh.WithPrefetch(false)}
+	for name, values := range redirectSecrets {
+		for _, v := range values {
+			opts = append(opts, everfresh.WithHeader(name, v))
+		}
+	}
+	return opts
+}
+
+// redirectRequest builds a request with redirectSecrets and a body, if it is not empty.
+func redirectRequest(method, rawURL, body string) []everfresh.RegisterOption {
+	return []everfresh.RegisterOption{everfresh.WithPrefetch(false), everfresh.WithRequest(
+		func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
+			req, err := http.NewRequestWithContext(ctx, method, rawURL, strings.NewReader(body))
+			if body == "" {
+				req.Body, req.GetBody = nil, nil
+			}
+			req.Header = redirectSecrets.Clone()
+			req.Host = "virtual.a.test"
+			return req, err
+		})}
+}
+
+func TestRedirectMatrix(t *testing.T) { redirectEach(t, redirectMatrix) }
+
+func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	const (
+		from = "https://a.test/start?secret=s"
+		body = "secret=s"
+	)
+	targets := []struct {
+		name, url string
+		same      bool
+		refused   string // for every method
+	}{
+		{"same origin", "https://a.test/end", true, ""},
+		{"same origin, relative", "/end", true, ""},
+		{"same origin, spelled otherwise", "https://a.test:0443/end", true, ""},
+		{"other host", "https://b.test/end", false, ""},
+		{"subdomain", "https://sub.a.test/end", false, ""},
+		{"other port", "https://a.test:8443/end", false, ""},
+		{"no scheme, other host", "//b.test/end", false, ""},
+		{"downgrade", "http://a.test/end", false, "from https to http"},
+		{"downgrade to another host", "http://b.test/end", false, "from https to http"},
+		{"downgrade to the port of https", "http://a.test:443/end", false, "from https to http"},
+	}
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		for _, target := range targets {
+			for _, kind := range []string{"GET by options", "GET", "POST"} {
+				t.Run(fmt.Sprintf("%d/%s/%s", code, target.name, kind), func(t *testing.T) {
+					web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(code, target.url)}}
+					c := newCache(t, everfresh.WithHTTPClient(client(web)))
+					method, sent := http.MethodGet, ""
+					opts := redirectRequest(method, from, sent)
+					switch kind {
+					case "POST":
+						method, sent = kind, body
+						opts = redirectRequest(method, from, sent)
+					case "GET by options":
+						opts = redirectOptions()
+					}
+					r := register(t, c, from, everfresh.Bytes(), opts...)
+					_, err := r.Get(t.Context())
+					hops := web.taken()
+					if hops[0].method != method || hops[0].body != sent || hops[0].header.Get("X-Api-Key") == "" {
+						t.Fatalf("first hop: %+v", hops[0])
+					}
+					keeps := code == 307 || code == 308
+					refused := target.refused
+					if refused == "" && !target.same && keeps && method == http.MethodPost {
+						refused = "POST to another origin"
+					}
+					if refused != "" {
+						redirectExpectRefused(t, err, refused, hops)
+						return
+					}
+					if err != nil || len(hops) != 2 {
+						t.Fatalf("Get: %v after %d hops", err, len(hops))
+					}
+					if !keeps {
+						method, sent = http.MethodGet, ""
+					}
+					if hops[1].method != method || hops[1].body != sent {
+						t.Errorf("second hop: %s with body %q, want %s with %q", hops[1].method, hops[1].body, method, sent)
+					}
+					redirectExpectHeader(t, hops[1], target.same)
+				})
+			}
+		}
+	}
+}
+
+func redirectExpectRefused(t *testing.T, err error, why string, hops []redirectHop) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), why) {
+		t.Errorf("error = %v, want %q", err, why)
+	}
+	if len(hops) != 1 {
+		t.Errorf("went to %s", redirectURLs(hops))
+	}
+}
+
+func redirectExpectHeader(t *testing.T, hop redirectHop, same bool) { //nolint:revive // The flag is a fact of the hop.
+	t.Helper()
+	if got := hop.header["Referer"]; got != nil {
+		t.Errorf("Referer %q was sent", got)
+	}
+	if !same {
+		if len(hop.header) != 1 || hop.header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("crossed the origin: %v, want Accept-Encoding only", hop.header)
+		}
+		return
+	}
+	for name, values := range redirectSecrets {
+		if name != "Referer" && !slices.Equal(hop.header[name], values) {
+			t.Errorf("%s = %q within the origin, want %q", name, hop.header[name], values)
+		}
+	}
+}
+
+// A body is secret whatever its method is.
+func TestRedirectCarriesNoBodyToAnotherOrigin(t *testing.T) {
+	redirectEach(t, redirectCarriesNoBodyToAnotherOrigin)
+}
+
+func redirectCarriesNoBodyToAnotherOrigin(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS"} {
+		for _, code := range []int{301, 302, 303, 307, 308} {
+			web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": redirectTo(code, "https://b.test/")}}
+			c := newCache(t, everfresh.WithHTTPClient(client(web)))
+			r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+				func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
+					return http.NewRequestWithContext(ctx, method, "https://a.test/", strings.NewReader("secret=s"))
+				}))
+			_, err := r.Get(t.Context())
+			for _, hop := range web.taken()[1:] {
+				if hop.body != "" || hop.header.Get("Content-Type") != "" || hop.header.Get("Content-Length") != "" {
+					t.Errorf("%s, %d: %s %s with body %q and %v (%v)", method, code, hop.method, hop.url, hop.body, hop.header, err)
+				}
+			}
+		}
+	}
+}
+
+// A request may name another host than its URL does. That name is for the first origin,
+// also where the target has no scheme, which net/http takes for a relative one.
+func TestRedirectKeepsHostWithinTheOrigin(t *testing.T) {
+	redirectEach(t, redirectKeepsHostWithinTheOrigin)
+}
+
+func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	const from, virtual = "https://a.test/0", "virtual.a.test"
+	tests := []struct {
+		location string
+		kept     bool
+	}{
+		{"/1", true},
+		{"//a.test/1", true},
+		{"//b.test/1", false},
+		{"//a.test:8443/1", false},
+		{"https://b.test/1", false},
+	}
+	for _, tt := range tests {
+		web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusFound, tt.location)}}
+		c := newCache(t, everfresh.WithHTTPClient(client(web)))
+		r := register(t, c, from, everfresh.Bytes(), redirectRequest(http.MethodGet, from, "")...)
+		if _, err := r.Get(t.Context()); err != nil {
+			t.Errorf("%s: %v", tt.location, err)
+			continue
+		}
+		hops := web.taken()
+		if hops[0].host != virtual || (hops[1].host == virtual) != tt.kept {
+			t.Errorf("%s: Host %q, then %q; want it kept: %v", tt.location, hops[0].host, hops[1].host, tt.kept)
+		}
+	}
+}
+
+// What was lost on the way stays lost, also when a hop comes back.
+func TestRedirectThereAndBack(t *testing.T) { redirectEach(t, redirectThereAndBack) }
+
+func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	tests := []struct {
+		name  string
+		route []string
+		bare  int // first hop without the caller's fields
+	}{
+		{"back at once", []string{"https://a.test/0", "https://b.test/1", "https://a.test/2"}, 1},
+		{"back after a hop within", []string{"https://a.test/0", "https://a.test/1", "https://b.test/2", "https://a.test/3"}, 2},
+		{"round within the other", []string{"https://a.test/0", "https://b.test/1", "https://b.test/2", "https://a.test/3"}, 1},
+		{"port and back", []string{"https://a.test/0", "https://a.test:444/1", "https://a.test/2", "https://a.test/3"}, 1},
+		{"upgrade and on", []string{"http://a.test/0", "https://a.test/1", "https://a.test/2"}, 1},
+		{"never left", []string{"https://a.test/0", "https://a.test/1", "https://a.test/2", "https://a.test/3"}, 4},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+			for i, u := range tt.route[1:] {
+				web.table[tt.route[i]] = redirectTo(http.StatusFound, u)
+			}
+			c := newCache(t, everfresh.WithHTTPClient(client(web)))
+			r := register(t, c, tt.route[0], everfresh.Bytes(), redirectRequest(http.MethodGet, tt.route[0], "")...)
+			if _, err := r.Get(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			hops := web.taken()
+			if got := redirectURLs(hops); got != strings.Join(tt.route, " ") {
+				t.Fatalf("went to %s", got)
+			}
+			for i, hop := range hops {
+				if i == 0 {
+					continue
+				}
+				if kept := hop.header.Get("Authorization") != ""; kept != (i < tt.bare) {
+					t.Errorf("hop %d: the caller's fields were sent: %v", i, kept)
+				}
+				if i >= tt.bare && len(hop.header) != 1 {
+					t.Errorf("hop %d: %v", i, hop.header)
+				}
+				if hop.header["Referer"] != nil {
+					t.Errorf("hop %d: Referer %q", i, hop.header["Referer"])
+				}
+			}
+		})
+	}
+}
+
+// The engine's own validators are no secret of the caller's, and without them a
+// resource behind a redirect would be fetched whole each time.
+func TestRedirectKeepsTheEnginesValidators(t *testing.T) {
+	web := &redirectWeb{table: map[string]http.HandlerFunc{
+		"https://a.test/": redirectTo(http.StatusFound, "https://b.test/"),
+		"https://b.test/": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"1"`)
+			w.Header().Set("Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT")
+			if r.Header.Get("If-None-Match") == `"1"` {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			_, _ = io.WriteString(w, "b")
+		},
+	}}
+	var l listener
+	c := newCache(t, append(l.options(), everfresh.WithHTTPClient(web.client()), everfresh.WithHeader("X-Api-Key", "s"))...)
+	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	for range 2 {
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := web.taken()[3]
+	want := http.Header{"Accept-Encoding": {"gzip"}, "If-None-Match": {`"1"`}, "If-Modified-Since": {"Sat, 01 Jan 2000 00:00:00 GMT"}}
+	if fmt.Sprint(last.header) != fmt.Sprint(want) {
+		t.Errorf("last hop: %v, want %v", last.header, want)
+	}
+	if st := r.Status(); st.Err != nil || st.Failures != 0 {
+		t.Errorf("the 304 behind the redirect failed: %v", st.Err)
+	}
+}
+
+func TestRedirectHops(t *testing.T) { redirectEach(t, redirectHops) }
+
+func redirectHops(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	hop := func(i int) string { return fmt.Sprintf("https://a.test/%d", i) }
+	for n := range 6 {
+		web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+		for i := range n {
+			web.table[hop(i)] = redirectTo(http.StatusFound, hop(i+1))
+		}
+		c := newCache(t, everfresh.WithHTTPClient(client(web)))
+		r := register(t, c, hop(0), everfresh.Bytes(), everfresh.WithPrefetch(false))
+		_, err := r.Get(t.Context())
+		if n <= 3 {
+			if err != nil {
+				t.Errorf("%d redirects: %v", n, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "more than 3") {
+			t.Errorf("%d redirects: error = %v", n, err)
+		}
+		if got := len(web.taken()); got != 4 {
+			t.Errorf("%d redirects: %d requests, want the first and 3 hops", n, got)
+		}
+	}
+}
+
+func TestRedirectInACircle(t *testing.T) {
+	web := &redirectWeb{table: map[string]http.HandlerFunc{
+		"https://a.test/": redirectTo(http.StatusMovedPermanently, "https://a.test/"),
+	}}
+	c := newCache(t, everfresh.WithHTTPClient(web.client()))
+	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	if _, err := r.Get(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 3") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+// Every hop passes the policy, in its canonical form.
+func TestRedirectAsksThePolicy(t *testing.T) { redirectEach(t, redirectAsksThePolicy) }
+
+func redirectAsksThePolicy(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	route := []string{"https://a.test/0", "https://B.test:443/1", "https://c.test/%2e%2e/2", "https://d.test/3"}
+	canonical := []string{"https://a.test/0", "https://b.test/1", "https://c.test/2", "https://d.test/3"}
+	for denied := 1; denied <= len(route); denied++ {
+		web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+		for i, u := range route[1:] {
+			web.table[route[i]] = redirectTo(http.StatusFound, u)
+		}
+		no := errors.New("not this one")
+		var mu sync.Mutex
+		var asked []string
+		c := newCache(t, everfresh.WithHTTPClient(client(web)))
+		r := register(t, c, route[0], everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, u.String())
+			if denied < len(route) && u.String() == canonical[denied] {
+				return no
+			}
+			return nil
+		}))
+		asked = asked[1:] // the registered one, by Register
+		_, err := r.Get(t.Context())
+		want := canonical[:min(denied+1, len(canonical))]
+		if got := slices.Compact(asked); !slices.Equal(got, want) {
+			t.Errorf("denied %d: asked for %q, want %q", denied, got, want)
+		}
+		hops := web.taken()
+		if len(hops) != denied {
+			t.Errorf("denied %d: went to %s", denied, redirectURLs(hops))
+		}
+		if denied == len(route) {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if !errors.Is(err, everfresh.ErrNotAllowed) || !errors.Is(err, no) || !strings.Contains(err.Error(), "redirect refused") {
+			t.Errorf("denied %d: error = %v, want a refused redirect that Is ErrNotAllowed and the policy's error", denied, err)
+		}
+	}
+}
+
+// These targets are refused before anybody is asked.
+func TestRedirectTargetsThatAreNeverFollowed(t *testing.T) {
+	redirectEach(t, redirectTargetsThatAreNeverFollowed)
+}
+
+func redirectTargetsThatAreNeverFollowed(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	tests := []struct{ location, want string }{
+		{"https://user:pass@a.test/", "userinfo"},
+		{"https://@a.test/", "userinfo"},
+		{"ftp://a.test/", "scheme"},
+		{"file:///etc/passwd", "scheme"},
+		{"data:text/plain,x", "scheme"},
+		{"javascript:alert(1)", "scheme"},
+		{"https:a.test", "not absolute"},
+		{"https://a_%20b.test/", "Location"},
+		{"https://a.test:99999/", "port"},
+		{"https://a..test/", "host"},
+		{"https:///path", ""},
+		{"https://[fe80::1%25eth0]/", "host"},
+		{"https://a.test/%zz", "Location"},
+		{"://", "Location"},
+	}
+	for _, tt := range tests {
+		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/0": redirectTo(http.StatusFound, tt.location)}}
+		c := newCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(everfresh.AllowAll))
+		r := register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		_, err := r.Get(t.Context())
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error = %v, want %q", tt.location, err, tt.want)
+		}
+		if hops := web.taken(); len(hops) != 1 {
+			t.Errorf("%s: went to %s", tt.location, redirectURLs(hops))
+		}
+	}
+}
+
+// A 3xx without a target, or one that is no redirect, is an answer like any other.
+func TestRedirectWithoutATarget(t *testing.T) { redirectEach(t, redirectWithoutATarget) }
+
+func redirectWithoutATarget(t *testing.T, client func(http.RoundTripper) *http.Client) {
+	for _, code := range []int{300, 301, 302, 303, 304, 305, 306, 307, 308} {
+		answer := status(code)
+		if code == 300 || code == 304 || code == 305 || code == 306 { // no redirect, whatever it names
+			answer = status(code, "Location", "https://b.test/")
+		}
+		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": answer}}
+		c := newCache(t, everfresh.WithHTTPClient(client(web)))
+		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		_, err := r.Get(t.Context())
+		var se *everfresh.StatusError
+		if !errors.As(err, &se) || se.Code != code {
+			t.Errorf("%d: error = %v", code, err)
+		}
+		if hops := web.taken(); len(hops) != 1 {
+			t.Errorf("%d: went to %s", code, redirectURLs(hops))
+		}
+	}
+}
+
+// A permanent redirect changes nothing of what is registered, and a refused one
+// nothing of what is served.
+func TestRedirectLeavesTheResourceAlone(t *testing.T) {
+	const from = "https://a.test/0"
+	web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "https://b.test/1")}}
+	c := newCache(t, everfresh.WithHTTPClient(web.client()))
+	r := register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
+	for range 2 {
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := redirectURLs(web.taken()); got != from+" https://b.test/1" {
+			t.Errorf("went to %s", got)
+		}
+	}
+	if r.Key() != from || r.Status().Key != from {
+		t.Errorf("key = %s, named %s", r.Key(), r.Status().Key)
+	}
+	web.mu.Lock()
+	web.table = map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "http://b.test/1")}
+	web.mu.Unlock()
+	if err := r.Refresh(t.Context()); err == nil || errors.Is(err, everfresh.ErrNotReady) {
+		t.Errorf("error = %v, want a refused redirect with a value to serve", err)
+	}
+	if v, ok := r.Peek(); string(v) != "end" || !ok {
+		t.Errorf("Peek = %q, %v", v, ok)
+	}
+}
