@@ -1,0 +1,1371 @@
+package everfresh_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// A warmOrigin is an origin in process that remembers what it was asked.
+type warmOrigin struct {
+	mu     sync.Mutex
+	body   string
+	header http.Header // of every answer
+	down   bool
+	delay  time.Duration
+	asked  []warmRequest
+}
+
+type warmRequest struct {
+	at     time.Time
+	url    string
+	header http.Header
+}
+
+var errWarmDown = errors.New("origin is down")
+
+func newWarmOrigin(body string, kv ...string) *warmOrigin {
+	o := &warmOrigin{body: body, header: http.Header{}}
+	for i := 0; i < len(kv); i += 2 {
+		o.header.Set(kv[i], kv[i+1])
+	}
+	return o
+}
+
+func (o *warmOrigin) set(change func(*warmOrigin)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change(o)
+}
+
+func (o *warmOrigin) requests() []warmRequest {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.asked)
+}
+
+func (o *warmOrigin) client() everfresh.Option {
+	return everfresh.WithHTTPClient(&http.Client{Transport: o})
+}
+
+// RoundTrip answers 304 if the request carries the ETag.
+func (o *warmOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	o.asked = append(o.asked, warmRequest{time.Now(), req.URL.String(), req.Header.Clone()})
+	body, header, down, delay := o.body, o.header.Clone(), o.down, o.delay
+	o.mu.Unlock()
+	if !warmSleep(req.Context(), delay) {
+		return nil, req.Context().Err()
+	}
+	if down {
+		return nil, errWarmDown
+	}
+	resp := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: req}
+	if etag := header.Get("Etag"); etag != "" && req.Header.Get("If-None-Match") == etag {
+		resp.StatusCode, body = http.StatusNotModified, ""
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	return resp, nil
+}
+
+// warmSleep reports whether ctx let it sleep for d.
+func warmSleep(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A faultyStore calls hooks before it does what its embedded store does.
+type faultyStore struct {
+	store.Storage
+	mu                     sync.Mutex
+	onLoad, onSave, onDrop func(ctx context.Context, key string) error
+	loads, saves, drops    int
+}
+
+// faulty returns a store without faults in front of an empty one.
+func faulty() *faultyStore { return &faultyStore{Storage: new(store.Memory)} }
+
+func (s *faultyStore) set(change func(*faultyStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+// fail makes every call call hook first.
+func (s *faultyStore) fail(hook func(context.Context, string) error) {
+	s.set(func(s *faultyStore) { s.onLoad, s.onSave, s.onDrop = hook, hook, hook })
+}
+
+func (s *faultyStore) before(ctx context.Context, key string, n *int, hook *func(context.Context, string) error) error {
+	s.mu.Lock()
+	*n++
+	f := *hook
+	s.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(ctx, key)
+}
+
+func (s *faultyStore) Load(ctx context.Context, key string) (store.Item, error) {
+	if err := s.before(ctx, key, &s.loads, &s.onLoad); err != nil {
+		return store.Item{}, err
+	}
+	return s.Storage.Load(ctx, key)
+}
+
+func (s *faultyStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	if err := s.before(ctx, key, &s.saves, &s.onSave); err != nil {
+		return "", err
+	}
+	return s.Storage.Store(ctx, key, value, cond)
+}
+
+func (s *faultyStore) Delete(ctx context.Context, key string, cond store.Condition) error {
+	if err := s.before(ctx, key, &s.drops, &s.onDrop); err != nil {
+		return err
+	}
+	return s.Storage.Delete(ctx, key, cond)
+}
+
+// count returns how often each method was called.
+func (s *faultyStore) count() (loads, saves, drops int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads, s.saves, s.drops
+}
+
+// The faults of a store.
+
+// blackHole takes calls and does not answer before their context ends.
+func blackHole(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func slowBy(d time.Duration) func(context.Context, string) error {
+	return func(ctx context.Context, _ string) error {
+		if !warmSleep(ctx, d) {
+			return ctx.Err()
+		}
+		return nil
+	}
+}
+
+func storeDown(context.Context, string) error { return store.ErrUnavailable }
+
+func storePanics(context.Context, string) error { panic("store is broken") }
+
+// warmName is the name of the record of key. It is part of the format: other versions
+// of the module look for records under the same name.
+func warmName(key string) string {
+	sum := sha256.Sum256([]byte("everfresh/1\x00" + key))
+	return hex.EncodeToString(sum[:])
+}
+
+// put stores rec as another process would have.
+func warmPut(t testing.TB, s store.Storage, rec *everfresh.Record) {
+	t.Helper()
+	warmPutBytes(t, s, warmName(rec.Key), recordBytes(t, rec))
+}
+
+func warmPutBytes(t testing.TB, s store.Storage, name string, b []byte) {
+	t.Helper()
+	if _, err := s.Store(t.Context(), name, b, store.Any()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// warmGet returns what is stored for key, or nil.
+func warmGet(t testing.TB, s store.Storage, key string) *everfresh.Record {
+	t.Helper()
+	item, err := s.Load(context.WithoutCancel(t.Context()), warmName(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := new(everfresh.Record)
+	if err := rec.UnmarshalBinary(item.Value); err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+const warmURL = "https://origin.test/data"
+
+// warmRecord is a record that was fetched age ago and was fresh for life, as its header
+// says.
+func warmRecord(key, body string, age, life time.Duration) *everfresh.Record {
+	at := time.Now().Add(-age).Round(0)
+	return &everfresh.Record{
+		Key: key, Version: uint64(at.UnixNano()), Status: http.StatusOK, Body: []byte(body),
+		Header:    http.Header{"Etag": {`"` + body + `"`}, "Cache-Control": {fmt.Sprintf("max-age=%d", life/time.Second)}},
+		FetchedAt: at, CheckedAt: at, FreshUntil: at.Add(life),
+	}
+}
+
+// restart closes c, which must have no error, and waits.
+func warmClose(t testing.TB, c *everfresh.Cache) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// warmGetValue gets the value and reports how long that took.
+func warmGetValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Duration) {
+	t.Helper()
+	start := time.Now()
+	v, err := r.Get(t.Context())
+	if err != nil {
+		t.Fatalf("Get after %v: %v", time.Since(start), err)
+	}
+	return string(v), time.Since(start)
+}
+
+// warmStorageErrors returns the storage errors that l heard, and checks that sink and
+// observer heard the same.
+func warmStorageErrors(t testing.TB, l *listener) (errs []*everfresh.RefreshError) {
+	t.Helper()
+	synctest.Wait()
+	for _, ev := range l.Events("storage") {
+		var re *everfresh.RefreshError
+		if !errors.As(ev.Err, &re) {
+			t.Fatalf("storage event with %v", ev.Err)
+		}
+		errs = append(errs, re)
+	}
+	sunk := 0
+	for _, err := range l.Errors() {
+		var re *everfresh.RefreshError
+		if errors.As(err, &re) && (re.Op == "load" || re.Op == "store") {
+			sunk++
+		}
+	}
+	if sunk != len(errs) {
+		t.Errorf("sink heard of %d storage errors, observer of %d", sunk, len(errs))
+	}
+	return errs
+}
+
+func TestWarmStartServesFreshTyped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("body", "Cache-Control", "max-age=3600", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT")
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client()}
+		start := time.Now()
+
+		c := newCache(t, opts...)
+		r := register(t, c, warmURL, everfresh.Bytes())
+		first, _ := warmGetValue(t, r)
+		before := r.Status()
+		warmClose(t, c)
+		time.Sleep(10 * time.Minute)
+
+		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		v, took := warmGetValue(t, r)
+		if v != first || took != 0 {
+			t.Errorf("Get = %q after %v, want %q at once", v, took, first)
+		}
+		synctest.Wait()
+		if n := len(o.requests()); n != 1 {
+			t.Errorf("%d requests, want the first one only", n)
+		}
+		after := r.Status()
+		if !after.Next.Equal(start.Add(time.Hour)) {
+			t.Errorf("next refresh in %v, want in 50m", time.Until(after.Next))
+		}
+		after.Freshness, after.Lifetime = before.Freshness, before.Lifetime // see TestWarmStartKeepsTheRule
+		before.Next, after.Next = time.Time{}, time.Time{}
+		if fmt.Sprint(before) != fmt.Sprint(after) {
+			t.Errorf("status before the restart\n%+v\nafter\n%+v", before, after)
+		}
+
+		time.Sleep(50*time.Minute + time.Second)
+		asked := o.requests()
+		if len(asked) != 2 || !asked[1].at.Equal(start.Add(time.Hour)) {
+			t.Fatalf("%d requests, want a second one after an hour", len(asked))
+		}
+		if h := asked[1].header; h.Get("If-None-Match") != `"e"` || h.Get("If-Modified-Since") != "Mon, 24 Nov 2025 15:00:00 GMT" {
+			t.Errorf("the first request after the restart has header %v", h)
+		}
+		snap := r.Snapshot()
+		if snap.Version != before.Version || !snap.FetchedAt.Equal(start) || !snap.CheckedAt.Equal(start.Add(time.Hour)) {
+			t.Errorf("after a 304: version %d, was %d; %+v", snap.Version, before.Version, snap)
+		}
+		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "body" || !rec.CheckedAt.Equal(snap.CheckedAt) || rec.Version != snap.Version {
+			t.Errorf("stored after a 304: %v", rec)
+		}
+	})
+}
+
+func TestWarmStartServesFreshUntyped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("new")
+		warmPut(t, mem, warmRecord(warmURL, "old", 10*time.Minute, time.Hour))
+		c := newCache(t, everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client())
+		if err := c.Register(warmURL, everfresh.WithTransformer(everfresh.TransformFunc(
+			func(url string, resp *http.Response) (any, error) {
+				b, err := io.ReadAll(resp.Body)
+				return url + " " + string(b), err
+			}))); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if v, err := c.Get(t.Context(), warmURL); v != warmURL+" old" || err != nil || time.Since(start) != 0 {
+			t.Errorf("Get = %v, %v after %v", v, err, time.Since(start))
+		}
+		time.Sleep(50*time.Minute - 1)
+		if n := len(o.requests()); n != 0 {
+			t.Errorf("%d requests while the record was fresh", n)
+		}
+		time.Sleep(time.Second)
+		if v, err := c.Get(t.Context(), warmURL); v != warmURL+" new" || err != nil {
+			t.Errorf("Get = %v, %v after the refresh", v, err)
+		}
+	})
+}
+
+// TestWarmStartOfLazyResource: the untyped door, and a typed one without prefetch, load
+// the record before anybody asks, but do not fetch.
+func TestWarmStartOfLazyResource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("new")
+		warmPut(t, mem, warmRecord("stored", "old", time.Minute, time.Hour))
+		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithPrefetch(false))
+		stored := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("stored"))
+		other := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		time.Sleep(time.Minute)
+		if v, ok := stored.Peek(); string(v) != "old" || !ok {
+			t.Errorf("Peek = %q, %t", v, ok)
+		}
+		if st := other.Status(); st.Ready || st.Fetching || len(o.requests()) != 0 {
+			t.Errorf("%d requests, status %+v; want none before the first Get", len(o.requests()), st)
+		}
+		if v, _ := warmGetValue(t, other); v != "new" {
+			t.Errorf("Get = %q", v)
+		}
+	})
+}
+
+// TestWarmStartKeepsNextRefresh: the next refresh after a restart is the one that was
+// planned before it, whatever decided that, and however often there is a restart.
+func TestWarmStartKeepsNextRefresh(t *testing.T) {
+	const date = "Sat, 01 Jan 2000 00:00:00 GMT" // when the bubble begins
+	for name, tt := range map[string]struct {
+		header      []string
+		confirmed   []string // header of a 304 that comes a minute later, if any
+		option      everfresh.Option
+		delay, next time.Duration // of the answer; from its receipt, or the 304's, to the next refresh
+	}{
+		"max-age":          {header: []string{"Cache-Control", "max-age=3600"}, next: time.Hour},
+		"age":              {header: []string{"Cache-Control", "max-age=3600", "Age", "600"}, next: 50 * time.Minute},
+		"expires":          {header: []string{"Expires", "Sat, 01 Jan 2000 02:00:00 GMT", "Date", date}, next: 2 * time.Hour},
+		"nothing":          {next: 15 * time.Minute},
+		"no-store":         {header: []string{"Cache-Control", "no-store, max-age=3600"}, next: 15 * time.Minute},
+		"more than enough": {header: []string{"Cache-Control", "max-age=31536000"}, next: 30 * 24 * time.Hour},
+		"refresh ahead": {
+			header: []string{"Cache-Control", "max-age=3600"}, option: everfresh.WithRefreshAhead(5 * time.Minute), next: 55 * time.Minute,
+		},
+		"interval": {
+			header: []string{"Cache-Control", "max-age=3600"}, option: everfresh.WithRefreshInterval(time.Minute), next: time.Minute,
+		},
+		"slow answer": {header: []string{"Cache-Control", "max-age=3600"}, delay: 5 * time.Second, next: time.Hour - 5*time.Second},
+		"304 that says the same": {
+			header:    []string{"Cache-Control", "max-age=3600", "Date", date},
+			confirmed: []string{"Cache-Control", "max-age=3600", "Date", "Sat, 01 Jan 2000 00:01:00 GMT"}, next: time.Hour,
+		},
+		"304 that says more": {
+			header:    []string{"Cache-Control", "max-age=3600", "Date", date},
+			confirmed: []string{"Cache-Control", "max-age=7200", "Date", "Sat, 01 Jan 2000 00:01:00 GMT"}, next: 2 * time.Hour,
+		},
+		"304 that says nothing":             {header: []string{"Cache-Control", "max-age=3600"}, confirmed: []string{"X", "y"}, next: time.Hour},
+		"304 without the age of the 200":    {header: []string{"Cache-Control", "max-age=3600", "Age", "600"}, confirmed: []string{"X", "y"}, next: time.Hour},
+		"304 without the date of the 200":   {header: []string{"Cache-Control", "max-age=3600", "Date", date}, confirmed: []string{"X", "y"}, next: time.Hour},
+		"304 with an age, 200 without":      {header: []string{"Cache-Control", "max-age=3600"}, confirmed: []string{"Age", "600"}, next: 50 * time.Minute},
+		"304 with max-age, 200 with expiry": {header: []string{"Expires", "0"}, confirmed: []string{"Cache-Control", "max-age=7200"}, next: 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newWarmOrigin("body", append(tt.header, "Etag", `"e"`)...)
+				o.delay = tt.delay
+				opts := []everfresh.CacheOption{everfresh.WithStorage(new(store.Memory)), everfresh.WithJitter(0), o.client()}
+				if tt.option != nil {
+					opts = append(opts, tt.option)
+				}
+				var want time.Time
+				for run := range 4 {
+					c := newCache(t, opts...)
+					r := register(t, c, warmURL, everfresh.Bytes())
+					warmGetValue(t, r)
+					if run == 0 && tt.confirmed != nil {
+						time.Sleep(time.Minute)
+						o.set(func(o *warmOrigin) { o.header = newWarmOrigin("", append(tt.confirmed, "Etag", `"e"`)...).header })
+						storedRefresh(t, r)
+					}
+					if run == 0 {
+						want = time.Now().Add(tt.next)
+					}
+					if got := r.Status().Next; !got.Equal(want) {
+						t.Errorf("run %d: next refresh %v later than it should be", run, got.Sub(want))
+					}
+					warmClose(t, c)
+					time.Sleep(10 * time.Second)
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartKeepsResourcesApart: what jitter set apart before a restart must not be
+// refreshed in one instant after it.
+func TestWarmStartKeepsResourcesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 200
+		mem := new(store.Memory)
+		o := newWarmOrigin("body", "Cache-Control", "max-age=36000")
+		run := func() map[time.Time]int {
+			c := newCache(t, everfresh.WithStorage(mem), o.client())
+			for i := range n {
+				register(t, c, warmURL+strconv.Itoa(i), everfresh.Bytes())
+			}
+			if err := c.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			due := map[time.Time]int{}
+			for st := range c.All() {
+				due[st.Next.Round(time.Second)]++
+			}
+			warmClose(t, c)
+			return due
+		}
+		before, after := run(), run()
+		if len(before) < n/2 {
+			t.Fatalf("before the restart: %d resources are due in %d different seconds", n, len(before))
+		}
+		if len(after) < n/2 {
+			t.Errorf("after the restart: %d resources are due in %d different seconds, before it in %d", n, len(after), len(before))
+		}
+		if len(o.requests()) != n {
+			t.Errorf("%d requests, want %d", len(o.requests()), n)
+		}
+	})
+}
+
+// TestWarmStartServesStaleAtOnce and spreads the refreshes over a tenth of the interval,
+// at most 30 s.
+func TestWarmStartServesStaleAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		interval, spread time.Duration
+		jitter           float64
+	}{
+		"long interval":  {time.Hour, 30 * time.Second, 0.05},
+		"short interval": {100 * time.Second, 10 * time.Second, 0.05},
+		"no jitter":      {time.Hour, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 200
+				mem := new(store.Memory)
+				o := newWarmOrigin("new", "Cache-Control", "max-age=1000000")
+				o.delay = time.Nanosecond // so that the old value can be seen
+				for i := range n {
+					warmPut(t, mem, warmRecord(strconv.Itoa(i), "old", tt.interval+time.Minute, tt.interval))
+				}
+				start := time.Now()
+				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(tt.jitter),
+					everfresh.WithMinRefreshInterval(time.Second), everfresh.WithPerHost(n), everfresh.WithWorkers(n))
+				for i := range n {
+					r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+					if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+						t.Fatalf("Get = %q after %v, want the stored value at once", v, took)
+					}
+				}
+				time.Sleep(tt.spread + time.Second)
+				asked := o.requests()
+				if len(asked) != n {
+					t.Fatalf("%d requests within %v, want %d", len(asked), tt.spread, n)
+				}
+				// The refresh window lets deadlines start together, up to 10 ms late.
+				first, last := asked[0].at.Sub(start), asked[n-1].at.Sub(start)
+				if last > tt.spread+20*time.Millisecond || last-first < tt.spread/2 {
+					t.Errorf("requests from %v to %v, want them spread over %v", first, last, tt.spread)
+				}
+			})
+		})
+	}
+}
+
+func TestWarmStartPastServeUntil(t *testing.T) {
+	const moment = time.Nanosecond
+	for name, left := range map[string]time.Duration{"at the end": 0, "long after": -time.Hour, "before": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				rec := warmRecord(warmURL, "old", 2*time.Hour-left, time.Hour)
+				rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
+				warmPut(t, mem, rec)
+				o := newWarmOrigin("new")
+				o.down, o.delay = true, time.Second
+				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(time.Hour), everfresh.WithJitter(0))
+				r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
+				synctest.Wait()
+				if v, ok := r.Peek(); ok != (left > 0) {
+					t.Errorf("Peek = %q, %t", v, ok)
+				}
+				if left > 0 {
+					time.Sleep(left - moment)
+					if v, ok := r.Peek(); string(v) != "old" || !ok {
+						t.Errorf("Peek = %q, %t just before the end", v, ok)
+					}
+					time.Sleep(moment)
+					synctest.Wait()
+				}
+				if v, ok := r.Peek(); ok {
+					t.Errorf("Peek = %q at the end", v)
+				}
+				if v, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrNotReady) {
+					t.Errorf("Get = %q, %v, want ErrNotReady", v, err)
+				}
+				o.set(func(o *warmOrigin) { o.down = false })
+				time.Sleep(10 * time.Minute)
+				if v, _ := warmGetValue(t, r); v != "new" {
+					t.Errorf("Get = %q", v)
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartEndsValueDuringRefresh: the end of a stored value is kept also while the
+// refresh hangs that somebody asked for during the load.
+func TestWarmStartEndsValueDuringRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		rec := warmRecord(warmURL, "old", 2*time.Hour-5*time.Second, time.Hour)
+		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
+		warmPut(t, s.Storage, rec)
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
+		o := newWarmOrigin("new")
+		o.delay = 20 * time.Second
+		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithMaxStale(time.Hour))
+		r := register(t, c, warmURL, everfresh.Bytes())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Errorf("Refresh: %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		if v, ok := r.Peek(); string(v) != "old" || !ok {
+			t.Errorf("Peek = %q, %t before its end", v, ok)
+		}
+		time.Sleep(5 * time.Second)
+		if v, ok := r.Peek(); ok {
+			t.Errorf("Peek = %q, past its end", v)
+		}
+		wg.Wait()
+	})
+}
+
+// A warmToken says itself when it ends.
+type warmToken struct {
+	Text string
+	End  time.Time
+}
+
+func (w warmToken) ExpiresAt() time.Time { return w.End }
+
+// warmTokens decodes "text seconds", the seconds counting from now. A decoder that is
+// careless in this way gives a stored body a new end each time.
+func warmTokens(_ context.Context, resp *http.Response) (warmToken, error) {
+	var w warmToken
+	var seconds int64
+	_, err := fmt.Fscan(resp.Body, &w.Text, &seconds)
+	w.End = time.Now().Add(time.Duration(seconds) * time.Second)
+	return w, err
+}
+
+// TestWarmStartGivesTokenNoNewLife restarts a program three times in the life of a
+// token, whose origin is down.
+func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("tok 7200")
+		end := time.Now().Add(2 * time.Hour)
+		var first everfresh.Snapshot[warmToken]
+		for i := range 3 {
+			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+			r := register(t, c, warmURL, warmTokens)
+			v, err := r.Get(t.Context())
+			if v.Text != "tok" || err != nil {
+				t.Fatalf("run %d: Get = %v, %v", i, v, err)
+			}
+			o.set(func(o *warmOrigin) { o.down = true })
+			snap := r.Snapshot()
+			if i == 0 {
+				first = *snap
+			}
+			if !snap.ServeUntil.Equal(end) || !snap.FreshUntil.Equal(first.FreshUntil) || snap.Version != first.Version {
+				t.Errorf("run %d: served until %v, want %v: %+v", i, snap.ServeUntil, end, snap)
+			}
+			if rec := warmGet(t, mem, warmURL); i > 0 && !rec.ExpiresAt.Equal(end) {
+				t.Errorf("run %d: stored end %v, want %v", i, rec.ExpiresAt, end)
+			}
+			if i < 2 {
+				time.Sleep(30 * time.Minute)
+				warmClose(t, c)
+				continue
+			}
+			time.Sleep(time.Until(end) - time.Nanosecond)
+			if _, ok := r.Peek(); !ok {
+				t.Error("withdrawn before its end")
+			}
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			if v, ok := r.Peek(); ok {
+				t.Errorf("Peek = %v at its end", v)
+			}
+		}
+		// Once more, after the end: nothing to serve.
+		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)), warmURL, warmTokens)
+		if v, err := r.Get(t.Context()); err == nil {
+			t.Errorf("Get = %v past the token's end", v)
+		}
+	})
+}
+
+// TestWarmStartRefreshesTokenAhead: a token that came from the store is replaced before
+// its end as one that came from the origin is.
+func TestWarmStartRefreshesTokenAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("one 7200")
+		end := time.Now().Add(2 * time.Hour)
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
+		c := newCache(t, opts...)
+		r := register(t, c, warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		if _, err := r.Get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if next := r.Status().Next; !next.Equal(end.Add(-time.Minute)) {
+			t.Fatalf("before the restart: refresh %v before the end", end.Sub(next))
+		}
+		warmClose(t, c)
+		time.Sleep(time.Hour)
+		o.set(func(o *warmOrigin) { o.body, o.delay = "two 7200", time.Second })
+
+		r = register(t, newCache(t, opts...), warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		if v, err := r.Get(t.Context()); v.Text != "one" || err != nil {
+			t.Fatalf("Get = %v, %v", v, err)
+		}
+		if next := r.Status().Next; next.After(end.Add(-time.Minute)) {
+			t.Errorf("after the restart: refresh %v before the end, want 1m0s", end.Sub(next))
+		}
+		time.Sleep(time.Until(end))
+		synctest.Wait()
+		if v, ok := r.Peek(); !ok || v.Text != "two" {
+			t.Errorf("Peek = %v, %t at the end of the first token", v, ok)
+		}
+	})
+}
+
+// TestTokenThatNeverEnds: issuers write the year 9999 for a token without an end.
+func TestTokenThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("tok")
+		decode := func(context.Context, *http.Response) (warmToken, error) {
+			return warmToken{"tok", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, nil
+		}
+		for run := range 2 {
+			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+			r := register(t, c, warmURL, decode)
+			if _, err := r.Get(t.Context()); err != nil {
+				t.Fatalf("run %d: %v", run, err)
+			}
+			o.set(func(o *warmOrigin) { o.down = true })
+			time.Sleep(time.Hour)
+			if _, ok := r.Peek(); !ok {
+				t.Errorf("run %d: withdrawn, served until %v", run, r.Status().ServeUntil)
+			}
+			warmClose(t, c)
+		}
+	})
+}
+
+// TestWarmStartKeepsVersion through a restart, a 304, a 200 with the same bytes, and the
+// wall clock of another machine.
+func TestWarmStartKeepsVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		rec := warmRecord(warmURL, "same", 2*time.Hour, time.Hour)
+		rec.Version = uint64(time.Now().Add(time.Hour).UnixNano()) // made by a clock that is ahead
+		warmPut(t, mem, rec)
+		o := newWarmOrigin("same", "Cache-Control", "max-age=3600")
+		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+		r := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		synctest.Wait()
+		if n := len(o.requests()); n != 1 || o.requests()[0].header.Get("If-None-Match") != `"same"` {
+			t.Fatalf("%d requests, want one with the stored validator", n)
+		}
+		snap := r.Snapshot()
+		if snap.Version != rec.Version || !snap.CheckedAt.Equal(time.Now()) || !snap.FetchedAt.Equal(rec.FetchedAt) && !snap.FetchedAt.Equal(time.Now()) {
+			t.Errorf("version %d after the same bytes, was %d: %+v", snap.Version, rec.Version, snap)
+		}
+		o.set(func(o *warmOrigin) { o.body = "changed" })
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Snapshot().Version; got <= rec.Version {
+			t.Errorf("version %d of the new value is not above %d", got, rec.Version)
+		}
+	})
+}
+
+// TestWarmStartTakesFutureForStale: a record that was made more than 5 minutes from now
+// comes from a clock that was wrong.
+func TestWarmStartTakesFutureForStale(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fetched, checked time.Duration
+		stale            bool
+	}{
+		"within the slack":           {5 * time.Minute, 5 * time.Minute, false},
+		"fetched in the future":      {5*time.Minute + 1, 5*time.Minute + 1, true},
+		"fetched in the far future":  {24 * 365 * time.Hour, 24 * 365 * time.Hour, true},
+		"only checked in the future": {-time.Minute, 24 * 365 * time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				rec := warmRecord(warmURL, "old", -tt.fetched, time.Hour)
+				rec.CheckedAt = time.Now().Add(tt.checked)
+				rec.FreshUntil = rec.CheckedAt.Add(time.Hour)
+				warmPut(t, mem, rec)
+				o := newWarmOrigin("new", "Cache-Control", "max-age=3600")
+				o.delay = time.Second
+				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+				r := register(t, c, warmURL, everfresh.Bytes())
+				if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+					t.Errorf("Get = %q after %v", v, took)
+				}
+				time.Sleep(2 * time.Second)
+				if got := len(o.requests()) > 0; got != tt.stale {
+					t.Errorf("refreshed: %t, want %t", got, tt.stale)
+				}
+				if snap := r.Snapshot(); tt.stale && (string(snap.Value) != "new" || snap.FreshUntil.After(time.Now().Add(time.Hour))) {
+					t.Errorf("after the refresh: %+v", snap)
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartObeysNewOptions: a record may have been stored by a program with other
+// options; those of the running one decide when it is refreshed and how long served.
+func TestWarmStartObeysNewOptions(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opt  everfresh.Option
+		next time.Duration // after the record was checked
+	}{
+		"interval": {everfresh.WithRefreshInterval(time.Hour), time.Hour},
+		"maximum":  {everfresh.WithMaxRefreshInterval(2 * time.Hour), 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				rec := warmRecord(warmURL, "old", time.Minute, 30*24*time.Hour)
+				warmPut(t, mem, rec)
+				c := newCache(t, everfresh.WithStorage(mem), newWarmOrigin("new").client(), everfresh.WithJitter(0), tt.opt)
+				r := register(t, c, warmURL, everfresh.Bytes())
+				warmGetValue(t, r)
+				if got := r.Status().Next.Sub(rec.CheckedAt); got > tt.next {
+					t.Errorf("next refresh %v after the last, want %v", got, tt.next)
+				}
+			})
+		})
+	}
+	t.Run("staleness", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			mem := new(store.Memory)
+			warmPut(t, mem, warmRecord(warmURL, "old", 3*time.Hour, time.Hour)) // of a program that set no limit
+			o := newWarmOrigin("new")
+			o.down = true
+			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(time.Hour))
+			r := register(t, c, warmURL, everfresh.Bytes())
+			time.Sleep(time.Second)
+			if v, ok := r.Peek(); ok {
+				t.Errorf("Peek = %q, 2 h stale with a limit of 1 h", v)
+			}
+		})
+	})
+}
+
+// TestWarmStartKeepsTheRule: Status says what decided the freshness, and a 304 that says
+// nothing of it leaves the stored fields in force (RFC 9111, section 3.2).
+func TestWarmStartKeepsTheRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("body", "Cache-Control", "max-age=7200", "Age", "1200", "Etag", `"e"`)
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client()}
+		c := newCache(t, opts...)
+		r := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		before := r.Status()
+		warmClose(t, c)
+		o.set(func(o *warmOrigin) { o.header = http.Header{"Etag": {`"e"`}} })
+
+		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		if after := r.Status(); after.Freshness != before.Freshness || after.Lifetime != before.Lifetime {
+			t.Errorf("freshness %q, lifetime %v; before the restart %q, %v", after.Freshness, after.Lifetime, before.Freshness, before.Lifetime)
+		}
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if after := r.Status(); !after.Next.Equal(time.Now().Add(2 * time.Hour)) {
+			t.Errorf("after a 304 without fields: next refresh in %v (%s), want in 2h", time.Until(after.Next), after.Freshness)
+		}
+	})
+}
+
+func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
+	refuse := errors.New("no longer understood")
+	for name, fail := range map[string]func() error{
+		"error": func() error { return refuse },
+		"panic": func() error { panic(refuse) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				warmPut(t, mem, warmRecord(warmURL, "old", time.Minute, time.Hour))
+				o := newWarmOrigin("new", "Etag", `"old"`)
+				var l listener
+				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
+				r := register(t, c, warmURL, func(_ context.Context, resp *http.Response) ([]byte, error) {
+					b, err := io.ReadAll(resp.Body)
+					if string(b) == "old" {
+						err = fail()
+					}
+					return b, err
+				})
+				if v, _ := warmGetValue(t, r); v != "new" {
+					t.Errorf("Get = %q", v)
+				}
+				errs := warmStorageErrors(t, &l)
+				if len(errs) != 1 || errs[0].Op != "load" || errs[0].Key != warmURL {
+					t.Fatalf("reported %v, want one load error", errs)
+				}
+				if name == "error" && !errors.Is(errs[0], refuse) {
+					t.Errorf("reported %v, want the decoder's error", errs[0])
+				}
+				if h := o.requests()[0].header; h.Get("If-None-Match") != "" {
+					t.Error("the request asks only for a change of what cannot be decoded")
+				}
+				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
+					t.Errorf("stored: %q", rec.Body)
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartWithDamagedRecord: reported once, put aside, fetched anew, overwritten.
+func TestWarmStartWithDamagedRecord(t *testing.T) {
+	rec := func() *everfresh.Record { return warmRecord(warmURL, "old", time.Minute, time.Hour) }
+	for name, damage := range map[string]func(t *testing.T) []byte{
+		"flipped bit": func(t *testing.T) []byte {
+			b := recordBytes(t, rec())
+			b[len(b)/2] ^= 4
+			return b
+		},
+		"cut short": func(t *testing.T) []byte {
+			b := recordBytes(t, rec())
+			return b[:len(b)-7]
+		},
+		"empty":        func(*testing.T) []byte { return []byte{} },
+		"not a record": func(*testing.T) []byte { return []byte(`{"json":true}`) },
+		"record of another key": func(t *testing.T) []byte {
+			other := rec()
+			other.Key = "https://origin.test/other?secret=s3cr3t"
+			return recordBytes(t, other)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				bad := damage(t)
+				warmPutBytes(t, mem, warmName(warmURL), bad)
+				o := newWarmOrigin("new", "Cache-Control", "max-age=3600", "Etag", `"old"`)
+				for run := range 2 {
+					var l listener
+					c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
+					r := register(t, c, warmURL, everfresh.Bytes())
+					if v, _ := warmGetValue(t, r); v != "new" {
+						t.Errorf("run %d: Get = %q", run, v)
+					}
+					if err := r.Refresh(t.Context()); err != nil {
+						t.Error(err)
+					}
+					errs := warmStorageErrors(t, &l)
+					if len(errs) != 1-run {
+						t.Fatalf("run %d: reported %v", run, errs)
+					}
+					for _, err := range errs {
+						if !errors.Is(err, store.ErrCorrupt) || err.Op != "load" || strings.Contains(err.Error(), "s3cr3t") {
+							t.Errorf("reported %v", err)
+						}
+					}
+					warmClose(t, c)
+				}
+				item, err := mem.Load(t.Context(), "quarantine."+warmName(warmURL))
+				if err != nil || !bytes.Equal(item.Value, bad) {
+					t.Errorf("put aside: %q, %v; want %q", item.Value, err, bad)
+				}
+				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
+					t.Errorf("stored: %q", rec.Body)
+				}
+				if o.requests()[0].header.Get("If-None-Match") != "" {
+					t.Error("validators of a damaged record were sent")
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartCannotPutAside reports both failures and goes on.
+func TestWarmStartCannotPutAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPutBytes(t, s.Storage, warmName(warmURL), []byte("damaged"))
+		full := errors.New("no space left")
+		s.set(func(s *faultyStore) {
+			s.onSave = func(_ context.Context, key string) error {
+				if strings.HasPrefix(key, "quarantine.") {
+					return full
+				}
+				return nil
+			}
+		})
+		var l listener
+		c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
+		if v, _ := warmGetValue(t, register(t, c, warmURL, everfresh.Bytes())); v != "new" {
+			t.Errorf("Get = %q", v)
+		}
+		errs := warmStorageErrors(t, &l)
+		if len(errs) != 1 || !errors.Is(errs[0], store.ErrCorrupt) || !errors.Is(errs[0], full) {
+			t.Errorf("reported %v", errs)
+		}
+	})
+}
+
+// TestWarmStartLeavesNewerRecordAlone, whatever happens to the resource: during a rolling
+// upgrade it is what the newer programs of the fleet share.
+func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
+	newer := recordEnvelope([]byte(`{"schema":2,"key":"`+warmURL+`","form":"unknown"}`), []byte("newer"))
+	for name, act := range map[string]func(t *testing.T, r *everfresh.Resource[[]byte], o *warmOrigin){
+		"fetched": func(*testing.T, *everfresh.Resource[[]byte], *warmOrigin) {},
+		"confirmed": func(t *testing.T, r *everfresh.Resource[[]byte], _ *warmOrigin) {
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		"changed": func(t *testing.T, r *everfresh.Resource[[]byte], o *warmOrigin) {
+			o.set(func(o *warmOrigin) { o.body = "changed"; o.header.Set("Etag", `"2"`) })
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		"invalidated": func(t *testing.T, r *everfresh.Resource[[]byte], _ *warmOrigin) {
+			if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				warmPutBytes(t, mem, warmName(warmURL), newer)
+				o := newWarmOrigin("new", "Etag", `"1"`)
+				var l listener
+				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
+				r := register(t, c, warmURL, everfresh.Bytes())
+				if v, _ := warmGetValue(t, r); v != "new" {
+					t.Errorf("Get = %q", v)
+				}
+				act(t, r, o)
+				errs := warmStorageErrors(t, &l)
+				if len(errs) != 1 || errs[0].Op != "load" || errors.Is(errs[0], store.ErrCorrupt) {
+					t.Errorf("reported %v, want one load error that is not ErrCorrupt", errs)
+				}
+				warmClose(t, c)
+				item, err := mem.Load(t.Context(), warmName(warmURL))
+				if err != nil || !bytes.Equal(item.Value, newer) {
+					t.Errorf("stored: %q, %v; want the newer record", item.Value, err)
+				}
+				for meta := range mem.List(t.Context(), "quarantine.") {
+					t.Errorf("put aside: %s", meta.Key)
+				}
+			})
+		})
+	}
+}
+
+// TestWarmStartKeepsUnknownFields: a refresh rewrites the record of a newer program, and
+// what only that one understands stays.
+func TestWarmStartKeepsUnknownFields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		header := recordHeaderOf(t, recordBytes(t, warmRecord(warmURL, "old", 2*time.Hour, time.Hour)))
+		header = append(bytes.TrimSuffix(header, []byte("}")), `,"rotated":{"by":"newer"}}`...)
+		warmPutBytes(t, mem, warmName(warmURL), recordEnvelope(header, []byte("old")))
+		o := newWarmOrigin("old", "Etag", `"old"`)
+		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client()), warmURL, everfresh.Bytes())
+		for _, body := range []string{"old", "new"} { // a 304, then a 200
+			o.set(func(o *warmOrigin) { o.body = body; o.header.Set("Etag", `"`+body+`"`) })
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			item, err := mem.Load(t.Context(), warmName(warmURL))
+			if err != nil || !bytes.Contains(recordHeaderOf(t, item.Value), []byte(`"rotated":{"by":"newer"}`)) || !bytes.Contains(item.Value, []byte(body)) {
+				t.Errorf("after %q: stored %q, %v", body, item.Value, err)
+			}
+		}
+	})
+}
+
+// TestFirstGetWaitsForStoreAtMost300ms, whether the load began with the Get, before it,
+// or is still queued behind others.
+func TestFirstGetWaitsForStoreAtMost300ms(t *testing.T) {
+	for name, tt := range map[string]struct {
+		others int           // loads that hang before it
+		before time.Duration // from Register to Get
+	}{
+		"at once":                 {0, 0},
+		"load began 1 s before":   {0, time.Second},
+		"behind four others":      {4, 0},
+		"behind four, 1 s before": {4, time.Second},
+		"behind a thousand":       {1000, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := faulty()
+				s.set(func(s *faultyStore) { s.onLoad = blackHole })
+				o := newWarmOrigin("new")
+				c := newCache(t, everfresh.WithStorage(s), o.client())
+				for i := range tt.others {
+					register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)), everfresh.WithPrefetch(false))
+				}
+				typed := register(t, c, warmURL, everfresh.Bytes())
+				if err := c.Register("https://origin.test/untyped"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tt.before)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if v, took := warmGetValue(t, typed); v != "new" || took != 300*time.Millisecond {
+						t.Errorf("typed: Get = %q after %v, want 300ms", v, took)
+					}
+				})
+				wg.Go(func() {
+					start := time.Now()
+					v, err := c.Get(t.Context(), "https://origin.test/untyped")
+					if took := time.Since(start); err != nil || took != 300*time.Millisecond {
+						t.Errorf("untyped: Get = %s, %v after %v, want 300ms", v, err, took)
+					}
+				})
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// TestFirstGetWaitsForNoSave: saves that hang keep no load from its turn.
+func TestFirstGetWaitsForNoSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = blackHole })
+		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("new").client())
+		for i := range 20 {
+			r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			if _, took := warmGetValue(t, r); took > 300*time.Millisecond {
+				t.Fatalf("Get %d waited %v for the storage", i, took)
+			}
+		}
+		s.set(func(s *faultyStore) { s.onSave = nil })
+		time.Sleep(10 * time.Second) // until those that hang have ended
+	})
+}
+
+// TestFirstGetLeavesSlowStoreInTime: an answer that comes within 300 ms counts.
+func TestFirstGetLeavesSlowStoreInTime(t *testing.T) {
+	for took, want := range map[time.Duration]string{299 * time.Millisecond: "old", 301 * time.Millisecond: "new"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := faulty()
+			warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+			s.set(func(s *faultyStore) { s.onLoad = slowBy(took) })
+			var l listener
+			c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
+			v, waited := warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+			if v != want || waited != min(took, 300*time.Millisecond) {
+				t.Errorf("store needs %v: Get = %q after %v", took, v, waited)
+			}
+			if errs := warmStorageErrors(t, &l); len(errs) != 0 != (want == "new") {
+				t.Errorf("store needs %v: reported %v", took, errs)
+			}
+		})
+	}
+}
+
+// TestBackgroundLoadMayTakeLonger: while nobody waits, the store has seconds.
+func TestBackgroundLoadMayTakeLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(3 * time.Second) })
+		o := newWarmOrigin("new")
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		time.Sleep(3*time.Second + 1)
+		if v, ok := r.Peek(); string(v) != "old" || !ok || len(o.requests()) != 0 {
+			t.Errorf("Peek = %q, %t after %d requests", v, ok, len(o.requests()))
+		}
+	})
+}
+
+// TestBlackHoleDelaysPrefetchOnce: a store that never answers delays the first fetch of
+// each resource, but not without end.
+func TestBlackHoleDelaysPrefetchOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onLoad = blackHole })
+		o := newWarmOrigin("new")
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0)), warmURL, everfresh.Bytes())
+		time.Sleep(5*time.Second + 1)
+		if v, ok := r.Peek(); string(v) != "new" || !ok {
+			t.Errorf("Peek = %q, %t after the store's 5 s", v, ok)
+		}
+		before := len(o.requests())
+		start := time.Now()
+		if err := r.Refresh(t.Context()); err != nil || time.Since(start) != 0 || len(o.requests()) != before+1 {
+			t.Errorf("Refresh: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestLoadThatGetWaitsForOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(10 * time.Millisecond) })
+		warmPut(t, s.Storage, warmRecord("wanted", "old", time.Minute, time.Hour))
+		o := newWarmOrigin("new")
+		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithPrefetch(false))
+		for i := range 10_000 {
+			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+		}
+		r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("wanted"))
+		// Those that run, then this one.
+		if v, took := warmGetValue(t, r); v != "old" || took > 20*time.Millisecond {
+			t.Errorf("Get = %q after %v", v, took)
+		}
+		if loads, _, _ := s.count(); loads > 12 {
+			t.Errorf("%d loads came first", loads)
+		}
+		time.Sleep(time.Minute)
+		if loads, _, _ := s.count(); loads != 10_001 {
+			t.Errorf("%d loads in the end, want one a resource", loads)
+		}
+	})
+}
+
+func TestWarmStartWithOriginDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		warmPut(t, mem, warmRecord(warmURL, "old", 48*time.Hour, time.Hour))
+		o := newWarmOrigin("new")
+		o.down, o.delay = true, time.Hour // every request hangs until its timeout
+		var l listener
+		c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
+		if n := len(o.requests()); n != 0 {
+			t.Fatalf("%d requests", n)
+		}
+		r := register(t, c, warmURL, everfresh.Bytes())
+		if v, took := warmGetValue(t, r); v != "old" || took != 0 || len(o.requests()) != 0 {
+			t.Errorf("Get = %q after %v and %d requests", v, took, len(o.requests()))
+		}
+		time.Sleep(12 * time.Hour)
+		if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+			t.Errorf("Get = %q after %v", v, took)
+		}
+		if n := len(l.Events("stale")); n != 1 {
+			t.Errorf("%d stale events, want one", n)
+		}
+	})
+}
+
+// TestRefreshDuringLoadFetches: Refresh promises a fetch, also if the record that is
+// being loaded turns out to be fresh.
+func TestRefreshDuringLoadFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(200 * time.Millisecond) })
+		o := newWarmOrigin("new", "Cache-Control", "max-age=3600")
+		o.delay = 5 * time.Second
+		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0))
+		r := register(t, c, warmURL, everfresh.Bytes())
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := r.Refresh(t.Context()); err != nil || time.Since(start) != 5200*time.Millisecond {
+				t.Errorf("Refresh: %v after %v", err, time.Since(start))
+			}
+		})
+		synctest.Wait()
+		time.Sleep(201 * time.Millisecond)
+		if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+			t.Errorf("Get = %q after %v, want the stored value while the refresh goes on", v, took)
+		}
+		wg.Wait()
+		if v, _ := r.Peek(); string(v) != "new" || o.requests()[0].header.Get("If-None-Match") != `"old"` {
+			t.Errorf("Peek = %q", v)
+		}
+		if next := r.Status().Next; !next.Equal(time.Now().Add(time.Hour - o.delay)) { // the delay counts as age
+			t.Errorf("next refresh in %v", time.Until(next))
+		}
+	})
+}
+
+// TestGetDuringRefreshTakesStoredValue: a Get waits only while there is no value, also
+// if the flight it waits for has more to do.
+func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(200 * time.Millisecond) })
+		o := newWarmOrigin("new")
+		o.delay = 20 * time.Second
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Errorf("Refresh: %v", err)
+			}
+		})
+		synctest.Wait()
+		if v, took := warmGetValue(t, r); v != "old" || took != 200*time.Millisecond {
+			t.Errorf("Get = %q after %v, want the stored value when it is there", v, took)
+		}
+		wg.Wait()
+	})
+}
+
+// TestRegisterAgainDuringLoad: options that were replaced while the record was loaded
+// make no value.
+func TestRegisterAgainDuringLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
+		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("new", "Cache-Control", "max-age=3600").client())
+		mark := func(mark string) everfresh.RegisterOption {
+			return everfresh.WithTransformer(everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) {
+				b, err := io.ReadAll(resp.Body)
+				return mark + " " + string(b), err
+			}))
+		}
+		if err := c.Register(warmURL, mark("first")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		if err := c.Register(warmURL, mark("second")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if v, err := c.Get(t.Context(), warmURL); err != nil || !strings.HasPrefix(fmt.Sprint(v), "second ") {
+			t.Errorf("Get = %v, %v, want what the second transformer makes", v, err)
+		}
+	})
+}
+
+func TestWarmStartWakesWatchAndReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
+		o := newWarmOrigin("new")
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		var seen []string
+		wg.Go(func() {
+			for v := range r.Watch(ctx) {
+				seen = append(seen, string(v))
+				if len(seen) == 1 {
+					_ = r.Refresh(ctx)
+				}
+			}
+		})
+		start := time.Now()
+		if err := r.Ready(ctx); err != nil || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("Ready: %v after %v", err, time.Since(start))
+		}
+		wg.Wait()
+		if !slices.Equal(seen, []string{"old", "new"}) {
+			t.Errorf("Watch yielded %q", seen)
+		}
+	})
+}
+
+// TestCloseEndsLoad: Close does not wait for a store that hangs, and reports no load that
+// it called off.
+func TestCloseEndsLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onLoad = blackHole })
+		var l listener
+		c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
+		for i := range 10 {
+			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+		}
+		synctest.Wait()
+		start := time.Now()
+		warmClose(t, c)
+		if d := time.Since(start); d != 0 {
+			t.Errorf("Close took %v", d)
+		}
+		if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+			t.Errorf("reported %v", errs)
+		}
+	})
+}
