@@ -1,0 +1,444 @@
+package everfresh_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// A contractCase is one statement of what httprc promises, as it holds here.
+// docs/httprc.md lists them all.
+type contractCase struct {
+	id   string
+	test func(*testing.T)
+}
+
+// contractCases returns the statements of httprc v1 and v3.
+func contractCases() []contractCase { return slices.Concat(contractV1(), contractV3()) }
+
+// TestContract runs each statement on its own, in virtual time.
+func TestContract(t *testing.T) {
+	for _, tt := range contractCases() {
+		t.Run(tt.id, func(t *testing.T) { synctest.Test(t, tt.test) })
+	}
+}
+
+const contractURL = "https://a.test/"
+
+// A contractOrigin answers as it was last told, and remembers when it was asked. It is
+// made inside the bubble.
+type contractOrigin struct {
+	start time.Time
+
+	mu     sync.Mutex
+	answer http.HandlerFunc // nil: no connection is made
+	asked  []time.Duration  // since start
+}
+
+func newContractOrigin(answer http.HandlerFunc) *contractOrigin {
+	return &contractOrigin{start: time.Now(), answer: answer}
+}
+
+func (o *contractOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	answer := o.answer
+	o.asked = append(o.asked, time.Since(o.start))
+	o.mu.Unlock()
+	if answer == nil {
+		return nil, errRefused
+	}
+	return viaHandler{answer}.RoundTrip(req)
+}
+
+// say changes the answer.
+func (o *contractOrigin) say(answer http.HandlerFunc) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.answer = answer
+}
+
+// times returns when the origin was asked.
+func (o *contractOrigin) times() []time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.asked)
+}
+
+func (o *contractOrigin) requests() int { return len(o.times()) }
+
+func (o *contractOrigin) option() everfresh.Option {
+	return everfresh.WithHTTPClient(&http.Client{Transport: o})
+}
+
+// sleepUntil sleeps until so long after the origin was made.
+func (o *contractOrigin) sleepUntil(at time.Duration) {
+	time.Sleep(at - time.Since(o.start))
+	synctest.Wait()
+}
+
+// contractStatus answers with a status and nothing else.
+func contractStatus(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// contractSlow answers with body after a while, unless the request is called off.
+func contractSlow(d time.Duration, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		select {
+		case <-time.After(d):
+			_, _ = w.Write([]byte(body))
+		case <-req.Context().Done():
+		}
+	}
+}
+
+// contractUntyped registers contractURL at the untyped door of a cache with the origin.
+func contractUntyped(t *testing.T, o *contractOrigin, opts ...everfresh.CacheOption) *everfresh.Cache {
+	t.Helper()
+	c := newCache(t, append([]everfresh.CacheOption{everfresh.WithJitter(0), o.option()}, opts...)...)
+	if err := c.Register(contractURL); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// contractGet checks what the untyped door gives, and that nobody waits for it.
+func contractGet(t *testing.T, c *everfresh.Cache, want string) {
+	t.Helper()
+	start := time.Now()
+	v, err := c.Get(t.Context(), contractURL)
+	if got, ok := v.([]byte); !ok || string(got) != want || err != nil {
+		t.Errorf("Get = %q, %v; want %q", v, err, want)
+	}
+	wantElapsed(t, start, 0)
+}
+
+func contractV1() []contractCase {
+	return []contractCase{
+		{"v1/01", contractStart},
+		{"v1/02", contractRegisterDoesNotFetch},
+		{"v1/03", contractGetOfUnregistered},
+		{"v1/04", contractFirstGetFetches},
+		{"v1/05", contractCachedGetsAskNobody},
+		{"v1/06", contractNewBodyIsThere},
+		{"v1/07", contractOneScheduleForAURL},
+		{"v1/08", contractReadersSeeTheOldValue},
+		{"v1/09", contractNext},
+		{"v1/10", contractIntervalBelowWindow},
+		{"v1/11", contractSinkHearsOfFailures},
+		{"v1/12", contractTransformerSeesGoodAnswers},
+		{"v1/13", contractUnregister},
+		{"v1/14", contractContextBoundsGet},
+		{"v1/15", contractRefreshFetchesAnew},
+		{"v1/16", contractBothPoliciesMustPass},
+		{"v1/17", contractFailedFirstGet},
+		{"v1/18", contractSmallWindow},
+	}
+}
+
+func contractStart(t *testing.T) {
+	o := newContractOrigin(text("x", "Cache-Control", "max-age=60"))
+	ctx, cancel := context.WithCancel(t.Context())
+	c := everfresh.NewCache(ctx, everfresh.WithErrSink(new(listener)), everfresh.WithRefreshWindow(time.Second), everfresh.WithJitter(0), o.option())
+	if err := c.Register(contractURL, everfresh.WithMinRefreshInterval(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	contractGet(t, c, "x")
+	wantElapsed(t, o.start, 0)
+	o.sleepUntil(10*time.Minute + time.Second)
+	cancel()
+	synctest.Wait()
+	if n := o.requests(); n != 11 {
+		t.Errorf("%d requests in ten minutes, want 11", n)
+	}
+	o.sleepUntil(24 * time.Hour)
+	if n := o.requests(); n != 11 {
+		t.Errorf("%d requests after the end of ctx", n-11)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func contractRegisterDoesNotFetch(t *testing.T) {
+	o := newContractOrigin(text("x"))
+	c := newCache(t)
+	if err := c.Register(contractURL, o.option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if !c.IsRegistered(contractURL) {
+		t.Error("not registered")
+	}
+	o.sleepUntil(time.Hour)
+	if n := o.requests(); n != 0 {
+		t.Errorf("%d requests, want none", n)
+	}
+}
+
+func contractGetOfUnregistered(t *testing.T) {
+	v, err := newCache(t).Get(t.Context(), contractURL)
+	wantIs(t, err, everfresh.ErrNotRegistered)
+	if v != nil || err == nil || !strings.Contains(err.Error(), "did you make sure to call Register() first?") {
+		t.Errorf("Get = %v, %v", v, err)
+	}
+}
+
+func contractFirstGetFetches(t *testing.T) {
+	o := newContractOrigin(contractSlow(time.Second, "Hello World!"))
+	c := contractUntyped(t, o)
+	v, err := c.Get(t.Context(), contractURL)
+	if b, ok := v.([]byte); !ok || string(b) != "Hello World!" || err != nil {
+		t.Errorf("Get = %v (%T), %v", v, v, err)
+	}
+	wantElapsed(t, o.start, time.Second)
+}
+
+func contractCachedGetsAskNobody(t *testing.T) {
+	o := newContractOrigin(text("x", "Cache-Control", "max-age=3600"))
+	c := contractUntyped(t, o)
+	for range 1000 {
+		contractGet(t, c, "x")
+	}
+	if n := o.requests(); n != 1 {
+		t.Errorf("%d requests for 1000 Gets", n)
+	}
+}
+
+func contractNewBodyIsThere(t *testing.T) {
+	o := newContractOrigin(text("hello", "Cache-Control", "max-age=2"))
+	c := newCache(t, everfresh.WithRefreshWindow(time.Second)) // with jitter, as in the SYNOPSIS
+	if err := c.Register(contractURL, o.option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	contractGet(t, c, "hello")
+	o.say(text("goodbye", "Cache-Control", "max-age=2"))
+	time.Sleep(4 * time.Second)
+	contractGet(t, c, "goodbye")
+}
+
+func contractOneScheduleForAURL(t *testing.T) {
+	o := newContractOrigin(text("x"))
+	c := contractUntyped(t, o, everfresh.WithMinRefreshInterval(time.Minute))
+	for range 20 {
+		if _, err := c.Refresh(t.Context(), contractURL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forced := o.requests()
+	o.sleepUntil(time.Hour)
+	if n := o.requests() - forced; n != 60 {
+		t.Errorf("%d refreshes in the hour after 20 forced ones, want 60", n)
+	}
+}
+
+func contractReadersSeeTheOldValue(t *testing.T) {
+	o := newContractOrigin(text("old"))
+	c := contractUntyped(t, o, everfresh.WithMinRefreshInterval(time.Minute))
+	contractGet(t, c, "old")
+	o.say(contractSlow(10*time.Second, "new"))
+	o.sleepUntil(65 * time.Second)
+	if n := o.requests(); n != 2 {
+		t.Fatalf("%d requests, want a refresh under way", n)
+	}
+	contractGet(t, c, "old")
+	o.sleepUntil(71 * time.Second)
+	contractGet(t, c, "new")
+}
+
+func contractNext(t *testing.T) {
+	expires := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	tests := []struct {
+		header, value string
+		opts          []everfresh.RegisterOption
+		want          time.Duration
+	}{
+		{"Cache-Control", "max-age=3600", nil, time.Hour},
+		{"Cache-Control", "max-age=60", nil, 15 * time.Minute},
+		{"Expires", expires(2 * time.Hour), nil, 2 * time.Hour},
+		{"Expires", expires(time.Minute), nil, 15 * time.Minute},
+		{"X-Nothing", "", nil, 15 * time.Minute},
+		{"Cache-Control", "max-age=60", []everfresh.RegisterOption{everfresh.WithMinRefreshInterval(2 * time.Minute)}, 2 * time.Minute},
+		{"Cache-Control", "max-age=3600", []everfresh.RegisterOption{everfresh.WithRefreshInterval(time.Minute)}, time.Minute},
+		{"Cache-Control", "max-age=31536000", nil, 30 * 24 * time.Hour},
+	}
+	c := newCache(t, everfresh.WithJitter(0))
+	for i, tt := range tests {
+		o := newContractOrigin(text("x", tt.header, tt.value))
+		r := register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), append(tt.opts, o.option())...)
+		synctest.Wait()
+		if got := time.Until(r.Status().Next); got != tt.want {
+			t.Errorf("%s %s: next refresh in %v, want %v", tt.header, tt.value, got, tt.want)
+		}
+	}
+}
+
+func contractIntervalBelowWindow(t *testing.T) {
+	c := newCache(t, everfresh.WithRefreshWindow(time.Minute))
+	if err := c.Register(contractURL, everfresh.WithRefreshInterval(time.Second)); err == nil {
+		t.Error("Register took an interval below the window")
+	}
+}
+
+// contractFailures are the ways in which a refresh can fail.
+func contractFailures() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"transport":   nil,
+		"status":      contractStatus(http.StatusInternalServerError),
+		"transformer": text("garbage"),
+	}
+}
+
+// contractRefuse is a transformer that refuses garbage.
+func contractRefuse(_ string, resp *http.Response) (any, error) {
+	b, err := io.ReadAll(resp.Body)
+	if string(b) == "garbage" {
+		return nil, errors.New("dummy error")
+	}
+	return b, err
+}
+
+func contractSinkHearsOfFailures(t *testing.T) {
+	for name, failure := range contractFailures() {
+		o, heard := newContractOrigin(text("good")), new(listener)
+		c := newCache(t, everfresh.WithErrSink(heard), everfresh.WithJitter(0), o.option())
+		if err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(contractRefuse))); err != nil {
+			t.Fatal(err)
+		}
+		contractGet(t, c, "good")
+		o.say(failure)
+		time.Sleep(15*time.Minute + 100*time.Millisecond)
+		errs := heard.Errors()
+		if len(errs) != 1 {
+			t.Errorf("%s: the sink heard %v", name, errs)
+			continue
+		}
+		re := refreshErrorOf(t, errs[0])
+		if re.Key != contractURL || errors.Unwrap(re) == nil || !re.Stale {
+			t.Errorf("%s: the sink heard %+v", name, re)
+		}
+		contractGet(t, c, "good")
+	}
+}
+
+func contractTransformerSeesGoodAnswers(t *testing.T) {
+	for _, code := range []int{200, 201, 203, 204, 206, 304, 404, 500} {
+		called := false
+		c := newCache(t, newContractOrigin(contractStatus(code)).option())
+		err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(
+			func(string, *http.Response) (any, error) {
+				called = true
+				return "made", nil
+			})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := c.Get(t.Context(), contractURL)
+		good := code == http.StatusOK || code == http.StatusNonAuthoritativeInfo
+		if called != good || (err == nil) != good {
+			t.Errorf("status %d: Get = %v, %v; transformer called: %v", code, v, err, called)
+		}
+		var se *everfresh.StatusError
+		if !good && (!errors.As(err, &se) || se.Code != code) {
+			t.Errorf("status %d: %v does not tell", code, err)
+		}
+	}
+}
+
+func contractUnregister(t *testing.T) {
+	o := newContractOrigin(text("x"))
+	c := contractUntyped(t, o)
+	contractGet(t, c, "x")
+	if err := c.Unregister(contractURL); err != nil || c.IsRegistered(contractURL) {
+		t.Errorf("Unregister = %v", err)
+	}
+	_, err := c.Get(t.Context(), contractURL)
+	wantIs(t, err, everfresh.ErrNotRegistered)
+	wantIs(t, c.Unregister(contractURL), everfresh.ErrNotRegistered)
+	if err := c.Register(contractURL); err != nil {
+		t.Fatal(err)
+	}
+	contractGet(t, c, "x")
+}
+
+func contractContextBoundsGet(t *testing.T) {
+	o := newContractOrigin(contractSlow(20*time.Second, "x"))
+	c := contractUntyped(t, o)
+	for range 2 { // the second one finds the first one's fetch under way
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := c.Get(ctx, contractURL)
+		cancel()
+		wantIs(t, err, context.DeadlineExceeded)
+		wantElapsed(t, start, time.Second)
+	}
+	o.sleepUntil(21 * time.Second)
+	contractGet(t, c, "x")
+	if n := o.requests(); n != 1 {
+		t.Errorf("%d requests, want the one of the first Get", n)
+	}
+}
+
+func contractRefreshFetchesAnew(t *testing.T) {
+	o := newContractOrigin(text("old", "Cache-Control", "max-age=3600"))
+	c := contractUntyped(t, o)
+	contractGet(t, c, "old")
+	o.say(text("new", "Cache-Control", "max-age=3600"))
+	v, err := c.Refresh(t.Context(), contractURL)
+	if b, ok := v.([]byte); !ok || string(b) != "new" || err != nil {
+		t.Errorf("Refresh = %q, %v", v, err)
+	}
+	contractGet(t, c, "new")
+}
+
+func contractBothPoliciesMustPass(t *testing.T) {
+	o := newContractOrigin(text("x"))
+	c := newCache(t, o.option(), everfresh.WithAllow(everfresh.AllowHosts("a.test", "b.test")))
+	own := everfresh.WithAllow(everfresh.AllowHosts("b.test", "c.test"))
+	for host, allowed := range map[string]bool{"a.test": false, "b.test": true, "c.test": false} {
+		err := c.Register("https://"+host+"/", own)
+		if errors.Is(err, everfresh.ErrNotAllowed) == allowed || (err == nil) != allowed {
+			t.Errorf("%s: Register = %v", host, err)
+		}
+	}
+}
+
+func contractFailedFirstGet(t *testing.T) {
+	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	c := contractUntyped(t, o)
+	for range 3 { // one request: the others are told of it
+		v, err := c.Get(t.Context(), contractURL)
+		wantIs(t, err, everfresh.ErrNotReady)
+		if v != nil {
+			t.Errorf("Get = %v", v)
+		}
+	}
+	if n := o.requests(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+	o.say(text("x"))
+	time.Sleep(300 * time.Millisecond) // the floor of the back-off is 250 ms
+	contractGet(t, c, "x")
+}
+
+func contractSmallWindow(t *testing.T) {
+	o := newContractOrigin(text("x"))
+	c := contractUntyped(t, o, everfresh.WithRefreshWindow(20*time.Millisecond), everfresh.WithMinRefreshInterval(100*time.Millisecond))
+	contractGet(t, c, "x")
+	o.sleepUntil(time.Second)
+	if n := o.requests(); n != 11 {
+		t.Errorf("%d requests in a second, want 11", n)
+	}
+	if err := newCache(t, everfresh.WithRefreshWindow(0)).Register(contractURL); err == nil {
+		t.Error("a window of 0 was taken")
+	}
+}

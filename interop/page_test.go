@@ -1,0 +1,114 @@
+package interop
+
+import (
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	// The programs on the page use them; go.mod must know.
+	_ "github.com/everfresh-go/everfresh"
+	_ "github.com/lestrrat-go/httprc"
+	_ "github.com/lestrrat-go/httprc/v3"
+)
+
+// A pageKind is what programs with the same first line may use.
+type pageKind struct {
+	imports []string
+	vars    string
+}
+
+// pageKinds are the kinds of programs on the page, by their first line.
+var pageKinds = map[string]pageKind{
+	"// httprc v3": {
+		[]string{v3Path, v3Path + "/errsink", v3Path + "/tracesink"},
+		"var ctrl httprc.Controller\nvar r *httprc.ResourceBase[Keys]\n",
+	},
+	"// everfresh": {[]string{"github.com/everfresh-go/everfresh"}, "var c *everfresh.Cache\n"},
+}
+
+// pageCommon is what they all may use.
+var pageCommon = []string{"context", "errors", "log/slog", "net/http", "regexp", "time"}
+
+// pagePrelude declares what the programs take for granted.
+const pagePrelude = `
+type Keys struct{}
+
+var (
+	ctx    context.Context
+	url    string
+	logger *slog.Logger
+	report func(error)
+	legacy interface{ Get(url string) (*http.Response, error) }
+)
+
+`
+
+var pageProgram = regexp.MustCompile("(?s)```go\n(// [^\n]*)\n(.*?)```")
+
+// TestProgramsOnThePage compiles every program of the page, those before the move and
+// those after it.
+func TestProgramsOnThePage(t *testing.T) {
+	t.Parallel()
+	imp := pageImporter(t)
+	page := readFile(t, filepath.Join(ourDir, "docs", "httprc.md"))
+	programs := pageProgram.FindAllStringSubmatch(page, -1)
+	require.Len(t, programs, strings.Count(page, "```go\n"))
+	for i, p := range programs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			kind, ok := pageKinds[p[1]]
+			require.True(t, ok, "a program begins with %q", p[1])
+			pageCompile(t, imp, kind, p[2])
+		})
+	}
+	require.Contains(t, page, "+\t"+`httprc "github.com/everfresh-go/everfresh"`)
+}
+
+// pageCompile type-checks the body of a function.
+func pageCompile(t *testing.T, imp types.Importer, kind pageKind, program string) {
+	t.Helper()
+	var src strings.Builder
+	src.WriteString("package page\n\n")
+	for _, path := range slices.Concat(kind.imports, pageCommon) {
+		fmt.Fprintf(&src, "import %q\n", path)
+	}
+	src.WriteString(pagePrelude + kind.vars)
+	fmt.Fprintf(&src, "func _() error {\n%s\nreturn nil\n}\n", program)
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, "page.go", src.String(), 0)
+	require.NoError(t, err, "%s", program)
+	conf := types.Config{Importer: imp, Error: func(err error) {
+		if te, ok := err.(types.Error); !ok || !te.Soft { //nolint:errorlint // Error is called with this type.
+			t.Errorf("%v in\n%s", err, program)
+		}
+	}}
+	_, _ = conf.Check("page", fset, []*ast.File{f}, nil) // Error hears of every error
+}
+
+// pageImporter imports packages as the go command compiled them.
+func pageImporter(t *testing.T) types.Importer {
+	t.Helper()
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
+	for _, kind := range pageKinds {
+		args = append(args, kind.imports...)
+	}
+	exports := make(map[string]string)
+	for line := range strings.Lines(goCommand(t, ".", append(args, pageCommon...)...)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		exports[path] = file
+	}
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})
+}
