@@ -375,6 +375,7 @@ func memoryResponse(resp *http.Response, data []byte) *http.Response {
 	resp.Body = mb
 	resp.ContentLength = int64(len(data))
 	if resp.Header.Get("Content-Encoding") != "" {
+		resp.Header = resp.Header.Clone() // middleware may hold on to it
 		resp.Header.Del("Content-Encoding")
 		resp.Header.Del("Content-Length")
 		resp.Uncompressed = true

@@ -1,0 +1,53 @@
+# The targets of everyday work; .ci/run is what must pass. `make help` lists them.
+BIN := $(CURDIR)/.bin
+MODULES := . bench interop
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+FUZZTIME := 30s
+
+.PHONY: help test race cover lint fix tidy fuzz interop bench mutants tools check
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+test: ## test the product's modules
+	go test work
+
+race: ## the same under the race detector
+	go test -race work
+
+cover: ## coverage of the root package
+	go test -coverprofile=$(BIN)/cover.out . && go tool cover -func=$(BIN)/cover.out | tail -n 1
+
+lint: tools ## linters, all modules
+	for m in $(MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint run -c $(CURDIR)/.golangci.yml ./... && GOWORK=off $(BIN)/staticcheck ./...) || exit 1; done
+
+fix: ## what go fix would modernize; nothing, if all is well
+	go fix -diff ./...
+
+tidy: ## go.mod files that are not tidy
+	for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
+
+fuzz: ## every fuzz target for FUZZTIME
+	go list ./... | while read p; do \
+	  go test -list '^Fuzz' $$p | grep '^Fuzz' | while read f; do \
+	    go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done || exit 1; done
+
+interop: ## other people's tests and programs against everfresh
+	cd interop && GOWORK=off go test ./...
+
+bench: ## everything in bench/README.md again
+	cd bench && GOWORK=off go run . && GOWORK=off go run . -table
+
+mutants: ## the hand-made mutations that tests must catch
+	go run ./internal/mutants
+
+tools:
+	@mkdir -p $(BIN)
+	@test -x $(BIN)/golangci-lint || GOWORK=off GOBIN=$(BIN) go install $(GOLANGCI)
+	@test -x $(BIN)/staticcheck || GOWORK=off GOBIN=$(BIN) go install $(STATICCHECK)
+	@test -x $(BIN)/govulncheck || GOWORK=off GOBIN=$(BIN) go install $(VULNCHECK)
+
+check: ## all that CI checks
+	.ci/run
