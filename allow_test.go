@@ -149,6 +149,25 @@ func TestAllowDoesNotSpread(t *testing.T) {
 	}
 }
 
+// Policies are added to those of the cache in a place of the resource's own, also where
+// the cache has room for more behind its own.
+func TestAllowDoesNotOverwrite(t *testing.T) {
+	for n := range 5 { // some numbers of policies leave room, others do not
+		opts := []everfresh.CacheOption{everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithPrefetch(false)}
+		for range n {
+			opts = append(opts, everfresh.WithAllow(everfresh.AllowAll))
+		}
+		c := newCache(t, opts...)
+		a := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
+		b := register(t, c, "https://b.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("b.test")))
+		for _, r := range []*everfresh.Resource[[]byte]{a, b} {
+			if _, err := r.Get(t.Context()); err != nil {
+				t.Errorf("%d policies of the cache: %v", n, err)
+			}
+		}
+	}
+}
+
 func TestAllowInvalidPatterns(t *testing.T) {
 	bad := map[string]func(*url.URL) error{
 		"no hosts":           everfresh.AllowHosts(),

@@ -186,7 +186,7 @@ func (s *storm) recover(ctx context.Context, t *testing.T) {
 }
 
 func TestStormOfCallsReturns(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	s := newStorm(t, &stormOrigin{})
 	s.rage(ctx, t)

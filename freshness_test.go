@@ -95,6 +95,8 @@ func TestPlanFor(t *testing.T) {
 		"own end, jitter earlier":     {nil, freshSaid(2*hour, 0), 2 * hour, true, 0.5, 2 * hour, 90 * minute, "the value's own end"},
 		"own end, short, and jitter":  {nil, none, 30 * sec, true, 0.9, 30 * sec, 27 * sec, "the value's own end"},
 		"own end after the interval":  {func(c *config) { c.every, c.jitter = minute, 0 }, none, hour, false, 0, minute, minute, "refresh interval"},
+		"own end, ahead comes soon":   {ahead(5 * minute), freshSaid(2*hour, 0), 5*minute + 250*ms, false, 0, 5*minute + 250*ms, 250 * ms, "the value's own end"},
+		"own end, interval, maximum":  {func(c *config) { c.every, c.jitter = 60*day, 0 }, none, 40 * day, false, 0, 40 * day, 40*day - minute, "the value's own end"},
 		"own end before the interval": {func(c *config) { c.every, c.jitter = 2*hour, 0 }, none, hour, false, 0, hour, 59 * minute, "the value's own end"},
 	}
 	for name, tt := range tests {
