@@ -372,6 +372,25 @@ func TestAllowOfBuiltRequests(t *testing.T) {
 	}
 }
 
+// A fetcher of the caller's own is asked for nothing that the policy refuses either.
+func TestAllowOfBuiltRequestsBeforeAFetcher(t *testing.T) {
+	fetched := 0
+	c := newCache(t, everfresh.WithAllow(everfresh.AllowHosts("a.test")), everfresh.WithFetcher(everfresh.FetcherFunc(
+		func(*http.Request) (*http.Response, error) {
+			fetched++
+			return nil, errors.New("fetched")
+		})))
+	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+		func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, http.MethodGet, "https://b.test/", nil)
+		}))
+	_, err := r.Get(t.Context())
+	var re *everfresh.RefreshError
+	if !errors.Is(err, everfresh.ErrNotAllowed) || !errors.As(err, &re) || re.Op != "request" || fetched != 0 {
+		t.Errorf("error = %v after %d fetches, want ErrNotAllowed of the request", err, fetched)
+	}
+}
+
 func TestAllowOfARequestWithoutURL(t *testing.T) {
 	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))))
 	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(

@@ -142,6 +142,7 @@ func (a *attempt) request() *http.Request {
 	req := a.req
 	if req == nil {
 		u := *a.url
+		a.exchange.url, a.exchange.origin = u, a.lane
 		req = &http.Request{
 			Method: http.MethodGet, URL: &u, Host: u.Host, Header: make(http.Header, len(a.cfg.header)+3),
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -126,13 +126,20 @@ func (f *httpFetcher) close() {
 // Fetch implements [Fetcher].
 func (f *httpFetcher) Fetch(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
-	if err := x.permit(req.URL); err != nil {
-		return nil, err
+	origin := x.origin
+	registered := origin != "" && *req.URL == x.url
+	if !registered {
+		origin = weburl.Origin(req.URL)
 	}
-	origin, client := f.clientFor(req.URL)
+	if !registered || len(x.allow) > 0 {
+		if err := x.permit(req.URL); err != nil {
+			return nil, err
+		}
+	}
+	client := f.clientFor(origin)
 	resp, err := f.exchange(client, req)
 	if err != nil {
-		f.exchangeFailed(origin, req.Context())
+		f.exchangeFailed(req.Context(), origin)
 		return nil, scrub.Error(err)
 	}
 	return resp, nil
@@ -193,29 +200,28 @@ func (r *received) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// clientFor returns the client for u, and u's origin if failures are to be remembered.
-func (f *httpFetcher) clientFor(u *url.URL) (string, *http.Client) {
+// clientFor returns the client for origin.
+func (f *httpFetcher) clientFor(origin string) *http.Client {
 	if f.cold == nil {
-		return "", f.pooled
+		return f.pooled
 	}
-	origin := weburl.Origin(u)
 	f.failed.mu.Lock()
 	defer f.failed.mu.Unlock()
 	at, failed := f.failed.at[origin]
 	if !failed {
-		return origin, f.pooled
+		return f.pooled
 	}
 	if f.now().Sub(at) > coldTime {
 		delete(f.failed.at, origin)
-		return origin, f.pooled
+		return f.pooled
 	}
-	return origin, f.cold
+	return f.cold
 }
 
 // exchangeFailed makes the next exchanges with origin use new connections. A refresh
 // that was called off says nothing about its host.
-func (f *httpFetcher) exchangeFailed(origin string, ctx context.Context) { //nolint:revive // The origin is the subject.
-	if origin == "" || errors.Is(ctx.Err(), context.Canceled) {
+func (f *httpFetcher) exchangeFailed(ctx context.Context, origin string) {
+	if f.cold == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 	f.failed.mu.Lock()
@@ -233,7 +239,9 @@ func (f *httpFetcher) exchangeFailed(origin string, ctx context.Context) { //nol
 type exchange struct {
 	flight *flight
 	allow  []func(*url.URL) error
-	etag   string // the engine's own validators, which may follow a redirect
+	url    url.URL // the registered one, which was permitted when it was registered
+	origin string  // of url; empty if the request was built
+	etag   string  // the engine's own validators, which may follow a redirect
 	since  string
 	holder holder    // of the resource that is fetched; nil outside a refresh
 	at     time.Time // when the answer was received; set before the decoder runs

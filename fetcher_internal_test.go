@@ -136,7 +136,7 @@ func TestFailedHostsAreForgotten(t *testing.T) {
 	cfg := defaults()
 	f := newHTTPFetcher(&cfg, func() time.Time { return now })
 	for i := range 3 * maxFailed {
-		f.exchangeFailed("http://"+string(rune('a'+i%26))+strings.Repeat("x", i/26)+".test", t.Context())
+		f.exchangeFailed(t.Context(), "http://"+string(rune('a'+i%26))+strings.Repeat("x", i/26)+".test")
 		now = now.Add(coldTime / maxFailed * 2)
 	}
 	if n := len(f.failed.at); n > maxFailed {
@@ -154,7 +154,7 @@ func TestFailedHostsAreSweptSeldom(t *testing.T) {
 	})
 	const n = 4 * maxFailed
 	for i := range n {
-		f.exchangeFailed("http://"+strconv.Itoa(i)+".test", t.Context())
+		f.exchangeFailed(t.Context(), "http://"+strconv.Itoa(i)+".test")
 	}
 	if calls > 10*n {
 		t.Errorf("%d looks at the clock for %d failures: each one is compared with all others", calls, n)

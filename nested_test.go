@@ -488,3 +488,19 @@ func TestNestedReadyRunsInTheCallersTurn(t *testing.T) {
 		wantElapsed(t, start, 0)
 	})
 }
+
+func TestNestedReadyWaitsThroughFailures(t *testing.T) {
+	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
+		o, inner := &flightOrigin{}, &flightOrigin{code: http.StatusBadGateway}
+		c := newCache(t, narrow(o, everfresh.WithPrefetch(false), everfresh.WithBackoff(time.Second, time.Second))...)
+		b := register(t, c, "https://one.test/b", everfresh.Bytes(), inner.option())
+		a := add(c, "https://one.test/a", func(ctx context.Context) error { return b.Ready(ctx) })
+		time.AfterFunc(2500*time.Millisecond, func() { inner.with(func(o *flightOrigin) { o.code = 0 }) })
+		start := time.Now()
+		if _, err := a.Get(t.Context()); err != nil { // a keeps the only worker meanwhile
+			t.Error(err)
+		}
+		wantElapsed(t, start, 3*time.Second)
+		wantRequests(t, inner, 4)
+	})
+}

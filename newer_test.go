@@ -309,38 +309,44 @@ func TestNewerJoinsFlightThatBeganBefore(t *testing.T) {
 	}
 }
 
-// A fetch that began after the call is the answer, whoever started it.
+// A fetch that began after the call is the answer, whoever started it, and also for those
+// who come to see it only when it has ended.
 func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
-		_, r, seen := newerResource(t, o)
-		wantSame(t, r, seen)
-		wantSame(t, r, seen) // the budget is spent
-		o.with(func(o *flightOrigin) { o.delay = time.Second })
-		var wg sync.WaitGroup
-		refresh := func() {
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-		wg.Go(refresh)
-		time.Sleep(500 * time.Millisecond)
-		var refused atomic.Int64
-		for range 1000 {
-			wg.Go(func() {
-				if snap, err := r.Newer(t.Context(), seen); err != nil || snap.Version != seen.Version {
-					refused.Add(1)
+	for _, delay := range []time.Duration{0, time.Second} {
+		t.Run(delay.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &flightOrigin{body: "1"}
+				_, r, seen := newerResource(t, o)
+				wantSame(t, r, seen)
+				wantSame(t, r, seen) // the budget is spent
+				o.with(func(o *flightOrigin) { o.delay = time.Second })
+				var wg sync.WaitGroup
+				refresh := func() {
+					if err := r.Refresh(t.Context()); err != nil {
+						t.Error(err)
+					}
 				}
+				wg.Go(refresh)
+				time.Sleep(500 * time.Millisecond)
+				o.with(func(o *flightOrigin) { o.delay = delay })
+				var refused atomic.Int64
+				for range 1000 {
+					wg.Go(func() {
+						if snap, err := r.Newer(t.Context(), seen); err != nil || snap.Version != seen.Version {
+							refused.Add(1)
+						}
+					})
+				}
+				synctest.Wait()
+				wg.Go(refresh) // begins when the first ends
+				wg.Wait()
+				if n := refused.Load(); n != 0 {
+					t.Errorf("%d of 1000 callers got no answer, though a fetch began after their calls", n)
+				}
+				wantRequests(t, o, 5)
 			})
-		}
-		synctest.Wait()
-		wg.Go(refresh) // begins when the first ends
-		wg.Wait()
-		if n := refused.Load(); n != 0 {
-			t.Errorf("%d of 1000 callers got no answer, though a fetch began after their calls", n)
-		}
-		wantRequests(t, o, 5)
-	})
+		})
+	}
 }
 
 func TestNewerCoolingIsOneErrorForAll(t *testing.T) {

@@ -408,6 +408,10 @@ func WithHeader(name, value string) Option {
 			c.fail("invalid header field")
 			return
 		}
+		if http.CanonicalHeaderKey(name) == "Host" {
+			c.fail("net/http takes no Host from the header: build the request with WithRequest")
+			return
+		}
 		h := c.header.Clone()
 		if h == nil {
 			h = http.Header{}

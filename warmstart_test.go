@@ -524,45 +524,50 @@ func TestWarmStartServesStaleAtOnce(t *testing.T) {
 	}
 }
 
+// TestWarmStartPastServeUntil: the bound of the record holds, also if the program that
+// stored it was told one and this one is not.
 func TestWarmStartPastServeUntil(t *testing.T) {
-	const moment = time.Nanosecond
 	for name, left := range map[string]time.Duration{"at the end": 0, "long after": -time.Hour, "before": time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				mem := new(store.Memory)
-				rec := warmRecord(warmURL, "old", 2*time.Hour-left, time.Hour)
-				rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
-				warmPut(t, mem, rec)
-				o := newWarmOrigin("new")
-				o.down, o.delay = true, time.Second
-				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(time.Hour), everfresh.WithJitter(0))
-				r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
-				synctest.Wait()
-				if v, ok := r.Peek(); ok != (left > 0) {
-					t.Errorf("Peek = %q, %t", v, ok)
-				}
-				if left > 0 {
-					time.Sleep(left - moment)
-					if v, ok := r.Peek(); string(v) != "old" || !ok {
-						t.Errorf("Peek = %q, %t just before the end", v, ok)
-					}
-					time.Sleep(moment)
-					synctest.Wait()
-				}
-				if v, ok := r.Peek(); ok {
-					t.Errorf("Peek = %q at the end", v)
-				}
-				if v, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrNotReady) {
-					t.Errorf("Get = %q, %v, want ErrNotReady", v, err)
-				}
-				o.set(func(o *warmOrigin) { o.down = false })
-				time.Sleep(10 * time.Minute)
-				if v, _ := warmGetValue(t, r); v != "new" {
-					t.Errorf("Get = %q", v)
-				}
-			})
-		})
+		t.Run(name, func(t *testing.T) { warmPastServeUntil(t, left, time.Hour) })
+		t.Run(name+", without a limit", func(t *testing.T) { warmPastServeUntil(t, left, 0) })
 	}
+}
+
+func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
+	const moment = time.Nanosecond
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		rec := warmRecord(warmURL, "old", 2*time.Hour-left, time.Hour)
+		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
+		warmPut(t, mem, rec)
+		o := newWarmOrigin("new")
+		o.down, o.delay = true, time.Second
+		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(maxStale), everfresh.WithJitter(0))
+		r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
+		synctest.Wait()
+		if v, ok := r.Peek(); ok != (left > 0) {
+			t.Errorf("Peek = %q, %t", v, ok)
+		}
+		if left > 0 {
+			time.Sleep(left - moment)
+			if v, ok := r.Peek(); string(v) != "old" || !ok {
+				t.Errorf("Peek = %q, %t just before the end", v, ok)
+			}
+			time.Sleep(moment)
+			synctest.Wait()
+		}
+		if v, ok := r.Peek(); ok {
+			t.Errorf("Peek = %q at the end", v)
+		}
+		if v, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrNotReady) {
+			t.Errorf("Get = %q, %v, want ErrNotReady", v, err)
+		}
+		o.set(func(o *warmOrigin) { o.down = false })
+		time.Sleep(10 * time.Minute)
+		if v, _ := warmGetValue(t, r); v != "new" {
+			t.Errorf("Get = %q", v)
+		}
+	})
 }
 
 // TestWarmStartEndsValueDuringRefresh: the end of a stored value is kept also while the
