@@ -34,9 +34,52 @@ func ParseDate(s string) (time.Time, bool) {
 	}
 	s = s[:end]
 	if comma == len("Sun") {
-		return parseShape(s, comma, ", 99 aaa 9999 99:99:99", "Mon, 02 Jan 2006 15:04:05")
+		return parseFixdate(s)
 	}
 	return parseShape(s, comma, ", 99-aaa-99 99:99:99", "Monday, 02-Jan-06 15:04:05")
+}
+
+const (
+	weekdays = "SunMonTueWedThuFriSat"
+	months   = "JanFebMarAprMayJunJulAugSepOctNovDec"
+)
+
+// parseFixdate parses an IMF-fixdate without its zone. Nearly every Date has this format,
+// and time.Parse takes several times as long.
+func parseFixdate(s string) (time.Time, bool) {
+	if !hasShape(s, "aaa, 99 aaa 9999 99:99:99") || nameIndex(weekdays, s[:3]) < 0 {
+		return time.Time{}, false
+	}
+	month := nameIndex(months, s[8:11])
+	day, year := number(s[5:7]), number(s[12:16])
+	hour, minute, second := number(s[17:19]), number(s[20:22]), number(s[23:25])
+	if month < 0 || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, false
+	}
+	t := time.Date(year, time.Month(month+1), day, hour, minute, second, 0, time.UTC)
+	if t.Day() != day { // there is no such day
+		return time.Time{}, false
+	}
+	return t, true
+}
+
+// nameIndex returns which of the three-letter names name is, in any case, or -1.
+func nameIndex(names, name string) int {
+	for i := 0; i < len(names); i += 3 {
+		if strings.EqualFold(names[i:i+3], name) {
+			return i / 3
+		}
+	}
+	return -1
+}
+
+// number returns the value of a string of digits.
+func number(digits string) int {
+	n := 0
+	for i := range len(digits) {
+		n = 10*n + int(digits[i]-'0')
+	}
+	return n
 }
 
 // parseShape parses s after layout if s[from:] has the given shape. By itself
