@@ -228,6 +228,21 @@ func (out *outcome) ended() error {
 	return nil
 }
 
+// meta is what is known of a value besides the value. It is immutable. Times are
+// wall-clock nanoseconds, 0 for none.
+type meta struct {
+	version                                      uint64
+	fetchedAt, checkedAt, freshUntil, serveUntil int64
+	hardEnd                                      int64 // the value's own end
+	etag, lastModified                           string
+	hash                                         uint64 // of the body
+	size                                         int
+	code                                         int
+	plan                                         plan
+	err                                          *RefreshError // why the last refresh failed
+	overdue                                      bool          // a refresh failed after freshUntil
+}
+
 // meta returns what is known of the value after a good answer; old is what was known.
 func (out *outcome) meta(cfg *config, old *meta) *meta {
 	m := &meta{

@@ -39,14 +39,15 @@ type Cache struct {
 	done      chan struct{} // closed when the refresher has ended
 	flushed   chan struct{} // closed when the storage has what it could take, after done
 
-	mu      sync.Mutex        // never held over I/O or a callback
-	queue   queue             // guarded by mu
-	closed  bool              // guarded by mu
-	flights uint64            // how many there were; guarded by mu
-	skew    int64             // wall − mono as it was last seen; guarded by mu
-	resting int64             // until when no refresh starts, for the refresh window; guarded by mu
-	savers  map[string]*saver // by key, while there is something to write; guarded by mu
-	closeBy int64             // when Close gives up on the storage, monotonic; guarded by mu
+	mu        sync.Mutex        // never held over I/O or a callback
+	queue     queue             // guarded by mu
+	closed    bool              // guarded by mu
+	flights   uint64            // how many there were; guarded by mu
+	skew      int64             // wall − mono as it was last seen; guarded by mu
+	resting   int64             // until when no refresh starts, for the refresh window; guarded by mu
+	savers    map[string]*saver // by key, while there is something to write; guarded by mu
+	slowStore bool              // the last load ran out of time; guarded by mu
+	closeBy   int64             // when Close gives up on the storage, monotonic; guarded by mu
 }
 
 const (
@@ -197,21 +198,6 @@ type source struct {
 	// anew: the next answer is decoded even if its bytes are those of the present
 	// value, and the request for it is unconditional.
 	anew bool
-}
-
-// meta is what is known of a value besides the value. It is immutable. Times are
-// wall-clock nanoseconds, 0 for none.
-type meta struct {
-	version                                      uint64
-	fetchedAt, checkedAt, freshUntil, serveUntil int64
-	hardEnd                                      int64 // the value's own end
-	etag, lastModified                           string
-	hash                                         uint64 // of the body
-	size                                         int
-	code                                         int
-	plan                                         plan
-	err                                          *RefreshError // why the last refresh failed
-	overdue                                      bool          // a refresh failed after freshUntil
 }
 
 // newEntry makes an entry without its holder and decoder.

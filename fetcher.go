@@ -287,6 +287,76 @@ func permit(u *url.URL, policies []func(*url.URL) error) error {
 	return nil
 }
 
+// AllowHosts returns a policy for [WithAllow] that accepts these hosts: "a.example",
+// "a.example:8443", or "*.a.example" for all its subdomains. A host without a port
+// means the default port of its scheme. An invalid pattern is an error of Register.
+func AllowHosts(hosts ...string) func(*url.URL) error {
+	match, err := weburl.Hosts(hosts...)
+	return policy(match, err, "host not on the list")
+}
+
+// AllowPrefix returns a policy for [WithAllow] that accepts URLs under prefix, such as
+// "https://a.example/keys/": same scheme, host and port, and a path below it, whole
+// segments compared after "..", "%2e" and the like are resolved. An invalid prefix is
+// an error of Register.
+func AllowPrefix(prefix string) func(*url.URL) error {
+	match, err := weburl.Prefix(prefix)
+	return policy(match, err, "not under the prefix")
+}
+
+// AllowRegexp returns a policy for [WithAllow] that accepts URLs which expr matches
+// from beginning to end: it is anchored here. An invalid expression is an error of
+// Register.
+func AllowRegexp(expr string) func(*url.URL) error {
+	match, err := weburl.Regexp(expr)
+	return policy(match, err, "no match")
+}
+
+// AllowAll is a policy for [WithAllow] that accepts every URL.
+func AllowAll(*url.URL) error { return nil }
+
+// A patternError is a policy that could not be made. It refuses every URL, whatever
+// the other policies say.
+type patternError struct{ err error }
+
+func (e *patternError) Error() string { return "invalid URL pattern: " + e.err.Error() }
+
+func policy(match func(*url.URL) bool, err error, refusal string) func(*url.URL) error {
+	invalid := &patternError{err}
+	refused := errors.New(refusal)
+	return func(u *url.URL) error {
+		switch {
+		case err != nil:
+			return invalid
+		case !match(u):
+			return refused
+		default:
+			return nil
+		}
+	}
+}
+
+// anyOf accepts what one of the policies accepts.
+func anyOf(policies []func(*url.URL) error) func(*url.URL) error {
+	return func(u *url.URL) error {
+		errs := []error{errors.New("refused by every policy")}
+		allowed := false
+		for _, p := range policies {
+			err := p(u)
+			var invalid *patternError
+			if errors.As(err, &invalid) {
+				return invalid
+			}
+			allowed = allowed || err == nil
+			errs = append(errs, err)
+		}
+		if allowed {
+			return nil
+		}
+		return errors.Join(errs...)
+	}
+}
+
 // refuseRedirect returns why a redirect is not followed. Its text names no URL.
 func refuseRedirect(reason string) error {
 	return scrub.Own(errors.New("redirect refused: " + reason))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,6 +201,35 @@ func TestFirstGetGetsThePanicAsAnError(t *testing.T) {
 		wantIs(t, err, everfresh.ErrNotReady)
 		if !strings.Contains(err.Error(), "index out of range") || !strings.Contains(err.Error(), "TestFirstGetGetsThePanicAsAnError") {
 			t.Errorf("Get = %v: should say what happened, and where", err)
+		}
+	})
+}
+
+// A callback that ends its goroutine, as t.FailNow does, must not leave its refresh under
+// way for ever.
+func TestGoexitIsAnErrorOfThatRefresh(t *testing.T) {
+	t.Skip("BUG: a callback that calls runtime.Goexit leaves its flight under way for ever")
+	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
+		var l listener
+		var calls atomic.Int64
+		c := newCache(t, append(l.options(), (&flightOrigin{}).option(), everfresh.WithJitter(0),
+			everfresh.WithBackoff(time.Second, time.Second))...)
+		r := add(c, "https://a.test/", func(context.Context) error {
+			if calls.Add(1) == 1 {
+				runtime.Goexit()
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		start := time.Now()
+		if err := r.Ready(ctx); err != nil {
+			t.Errorf("Ready = %v", err)
+		}
+		wantElapsed(t, start, time.Second)
+		synctest.Wait()
+		if errs, failed := l.Errors(), l.Events("failed"); len(errs) != 1 || len(failed) != 1 {
+			t.Errorf("reported %v and %v, want one of each", errs, failed)
 		}
 	})
 }

@@ -52,13 +52,26 @@ func (c *Cache) load(f *flight) {
 		a.exchange.at = rec.FetchedAt
 		value, err = a.decodeRecord(rec)
 	}
-	if err != nil && a.ctx.Err() != nil {
+	late := err != nil && a.ctx.Err() != nil
+	if late {
 		err = fmt.Errorf("the storage did not answer in time: %w", err)
 	}
 	if err != nil {
 		c.storageFailed(f.e, "load", err)
 	}
+	c.mu.Lock()
+	c.slowStore = late
+	c.mu.Unlock()
 	c.loaded(f, rec, version, value, err)
+}
+
+// loadTimeoutLocked bounds a load: by less once the storage did not answer, as one that is
+// gone must not hold up all first values one after the other.
+func (c *Cache) loadTimeoutLocked() time.Duration {
+	if c.slowStore {
+		return storeWait
+	}
+	return storeTimeout
 }
 
 // loadRecord reads and decodes the record of key. It returns nil without an error when
