@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/store"
 )
 
 // A flightOrigin answers with how many requests it got so far, unless told otherwise,
@@ -526,6 +527,26 @@ func TestUntypedRefreshOfReplacedOptionsIsNotOld(t *testing.T) {
 		}
 		if n, _ := strconv.Atoi(string(v.([]byte))); n <= before {
 			t.Errorf("Refresh called after request %d returned the body of request %d", before, n)
+		}
+	})
+}
+
+func TestRefreshIsNotAnsweredByTheStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mem store.Memory
+		o := &flightOrigin{}
+		first := newCache(t, everfresh.WithStorage(&mem), o.option())
+		if err := register(t, first, "https://a.test/", number).Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = first.Close()
+		second := newCache(t, everfresh.WithStorage(&mem), o.option())
+		r := register(t, second, "https://a.test/", number)
+		if err := r.Refresh(t.Context()); err != nil { // while the record, which is fresh, is being loaded
+			t.Error(err)
+		}
+		if v, _ := r.Peek(); v != 2 {
+			t.Errorf("Peek = %v after a Refresh that followed request 1", v)
 		}
 	})
 }
