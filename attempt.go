@@ -158,8 +158,8 @@ func (a *attempt) request() *http.Request {
 	for name, values := range a.cfg.header {
 		req.Header[name] = slices.Concat(req.Header[name], values)
 	}
-	if req.Header.Get("Accept-Encoding") == "" {
-		req.Header.Set("Accept-Encoding", "gzip")
+	if len(req.Header["Accept-Encoding"]) == 0 {
+		req.Header["Accept-Encoding"] = acceptGzip
 	}
 	if a.meta != nil && a.kept != nil && !a.anew && safeMethod(req.Method) {
 		a.exchange.setValidators(req.Header, a.meta)
@@ -172,6 +172,9 @@ func (a *attempt) tooSlow(error) {
 	a.slow.Store(true)
 	a.release()
 }
+
+// acceptGzip is shared by all requests, so nobody may write to it; net/http does not.
+var acceptGzip = []string{"gzip"}
 
 // safeMethod reports whether a 304 can answer the method (RFC 9110, section 15.4.5).
 func safeMethod(method string) bool {

@@ -416,7 +416,7 @@ func (x *exchange) strip(h http.Header) {
 
 // setValidators makes req conditional, unless its builder did.
 func (x *exchange) setValidators(h http.Header, m *meta) {
-	if h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "" {
+	if len(h["If-None-Match"])+len(h["If-Modified-Since"]) > 0 {
 		return
 	}
 	x.etag, x.since = m.etag, m.lastModified

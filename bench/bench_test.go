@@ -1,0 +1,292 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be the origin, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-serve" {
+		if err := serve(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestReadmeHasTheTablesOfTheRawOutput(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := withTables(string(text), rawDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != want {
+		t.Error("README.md differs from what the raw output gives: run go run . -table")
+	}
+}
+
+func TestRawOutputIsWhole(t *testing.T) {
+	runs, err := readRaw(rawDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups {
+		if err := runs[g.name].whole(); err != nil {
+			t.Errorf("group %s: %v", g.name, err)
+		}
+	}
+}
+
+// TestSmoke runs every candidate of every group, a few times.
+func TestSmoke(t *testing.T) {
+	tiny := scale{resources: 20, origin: 8, callers: 4, rounds: 2, slices: 2, slice: 100 * time.Microsecond}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			ms, err := g.measure(t.Context(), tiny)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ms) != tiny.rounds*len(g.rows) {
+				t.Errorf("%d measurements, want %d rounds of %d candidates", len(ms), tiny.rounds, len(g.rows))
+			}
+			for _, m := range ms {
+				if !slices.ContainsFunc(g.rows, func(r row) bool { return r.name == m.candidate }) {
+					t.Errorf("candidate %s has no row in the table", m.candidate)
+				}
+				if m.ns <= 0 || (g.cpu && m.cpu <= 0) {
+					t.Errorf("round %d of %s: %v ns, %v µs", m.round, m.candidate, m.ns, m.cpu)
+				}
+			}
+		})
+	}
+}
+
+func TestWrongResultIsAnError(t *testing.T) {
+	read := reading(func(passes int) uint64 { return uint64(passes) })
+	if err := read.candidate("right", 1, 1).run(3); err != nil {
+		t.Error(err)
+	}
+	if err := read.candidate("wrong", 1, 2).run(3); err == nil {
+		t.Error("a wrong sum passed")
+	}
+	if err := read.parallel("wrong", 1, 2).run(3); err == nil {
+		t.Error("a wrong sum passed in parallel")
+	}
+}
+
+func TestConcurrently(t *testing.T) {
+	counts := make([]atomic.Int64, 5)
+	err := concurrently(3, 20, 5, func(i int) error {
+		counts[i].Add(1)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range counts {
+		if n := counts[i].Load(); n != 4 {
+			t.Errorf("resource %d was refreshed %d times, want 4", i, n)
+		}
+	}
+	broken := errors.New("broken")
+	if err := concurrently(3, 20, 5, func(int) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	h := origin()
+	ask := func(path, etag string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest(http.MethodGet, path, nil)
+		req.Header.Set("If-None-Match", etag)
+		h.ServeHTTP(rec, req)
+		return rec
+	}
+	if rec := ask("/same/1", sameETag); rec.Code != http.StatusNotModified || rec.Body.Len() > 0 {
+		t.Errorf("status %d with %d bytes for the present ETag, want an empty 304", rec.Code, rec.Body.Len())
+	}
+	first := ask("/new/1", "")
+	second := ask("/new/1", first.Header().Get("Etag"))
+	if second.Code != http.StatusOK || first.Body.String() == second.Body.String() {
+		t.Errorf("status %d, and the same body: %t", second.Code, first.Body.String() == second.Body.String())
+	}
+	if b := second.Body.Bytes(); len(b) != bodySize || !json.Valid(b) {
+		t.Errorf("body of %d bytes, want JSON of %d: %s", len(b), bodySize, b)
+	}
+}
+
+func TestRawRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	g := groups[0]
+	want := []measurement{
+		{1, g.name, "bare", sample{1.25, 0, 0, 0}},
+		{2, g.name, "peek", sample{1234567.5, 1.5, 100.5, 17.25}},
+	}
+	if err := writeRaw(dir, g.name, want); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, g.name+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseRaw(g, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(r.ms, want) {
+		t.Errorf("read back %v, want %v", r.ms, want)
+	}
+	for _, key := range []string{"date", "go", "GOMAXPROCS", "cpu", "peers"} {
+		if _, ok := r.header[key]; !ok {
+			t.Errorf("no %s in the header", key)
+		}
+	}
+	if _, err := parseRaw(g, []byte("1 held bare many")); err == nil {
+		t.Error("a line that is no measurement passed")
+	}
+}
+
+// runsWith returns whole runs in which every figure is 1, but for those of change.
+func runsWith(change func(*measurement)) map[string]*groupRun {
+	runs := make(map[string]*groupRun)
+	for _, g := range groups {
+		r := &groupRun{group: g}
+		for round := range full.rounds {
+			for _, row := range g.rows {
+				m := measurement{round + 1, g.name, row.name, sample{ns: 1, cpu: 1}}
+				change(&m)
+				r.ms = append(r.ms, m)
+			}
+		}
+		runs[g.name] = r
+	}
+	return runs
+}
+
+// good makes figures that meet every bar.
+func good(m *measurement) {
+	switch {
+	case m.group == "url" && m.candidate != "everfresh":
+		m.ns = 100
+	case m.group == "refresh" && m.candidate == "v3":
+		m.cpu = 10
+	}
+}
+
+func TestMissedBars(t *testing.T) {
+	tests := map[string]struct {
+		change func(*measurement)
+		want   []string
+	}{
+		"all met": {func(*measurement) {}, nil},
+		"time": {func(m *measurement) {
+			if m.group == "held" && m.candidate == "peek" {
+				m.ns = 1.6
+			}
+		}, []string{"held     peek           ≤ 1.5 × bare: 1.60"}},
+		"one slow round is not the median": {func(m *measurement) {
+			if m.candidate == "peek" && m.round == 3 {
+				m.ns = 100
+			}
+		}, nil},
+		"an allocation": {func(m *measurement) {
+			if m.group == "url" && m.candidate == "everfresh" {
+				m.allocs = 0.01
+			}
+		}, []string{"allocations = 0: 0.01"}},
+		"how many times faster": {func(m *measurement) {
+			if m.candidate == "v1" {
+				m.ns = 3.9
+			}
+		}, []string{"v1 ≥ 4 × faster: 3.90"}},
+		"processor time": {func(m *measurement) {
+			if m.candidate == "v3" {
+				m.cpu = 1.6
+			}
+		}, []string{"everfresh-304  ≤ 0.55 × v3: 0.62", "scheduled-304  ≤ 0.55 × v3: 0.62"}},
+		"nothing measured": {func(m *measurement) {
+			if m.group == "refresh" {
+				m.cpu = 0
+			}
+		}, []string{"everfresh-304", "everfresh-200", "scheduled-304", "scheduled-200"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := missed(runsWith(func(m *measurement) {
+				good(m)
+				tt.change(m)
+			}))
+			if err == nil {
+				if tt.want != nil {
+					t.Errorf("no error, want %q", tt.want)
+				}
+				return
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(tt.want) {
+				t.Fatalf("errors %q, want %q", lines, tt.want)
+			}
+			for i, want := range tt.want {
+				if !strings.Contains(lines[i], want) || !strings.Contains(lines[i], "missed") {
+					t.Errorf("error %q, want %q", lines[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingMeasurement(t *testing.T) {
+	runs := runsWith(good)
+	runs["hot"].ms = runs["hot"].ms[1:]
+	if err := missed(runs); err == nil || !strings.Contains(err.Error(), "group hot") {
+		t.Errorf("error %v, want one about the group hot", err)
+	}
+	runs = runsWith(good)
+	runs["hot"].ms[0] = runs["hot"].ms[1]
+	if err := missed(runs); err == nil || !strings.Contains(err.Error(), "8 rounds of bare") {
+		t.Errorf("error %v, want one about the rounds of bare", err)
+	}
+}
+
+func TestTablesNeedTheirPlace(t *testing.T) {
+	for _, text := range []string{"", beginTables, endTables} {
+		if _, err := withTables(text, rawDir); err == nil {
+			t.Errorf("no error for %q", text)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	same := func(v float64) float64 { return v }
+	for _, tt := range []struct {
+		of   []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 2, 100}, 3}} {
+		if got := median(tt.of, same); got != tt.want {
+			t.Errorf("median of %v = %v, want %v", tt.of, got, tt.want)
+		}
+	}
+}
+
+func TestFigure(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 1.234: "1.23", 12.34: "12.3", 123.4: "123"} {
+		if got := figure(v); got != want {
+			t.Errorf("figure(%v) = %s, want %s", v, got, want)
+		}
+	}
+}
