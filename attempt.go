@@ -73,7 +73,7 @@ type outcome struct {
 func (a *attempt) run(now func() (wall, mono int64)) {
 	out := &a.out
 	wall, _ := now()
-	out.op, out.sent = "fetch", wallTime(wall)
+	out.op, out.sent, out.err = "fetch", wallTime(wall), errCallbackEnded
 	defer func() {
 		if v := recover(); v != nil {
 			out.err = recovered(v)

@@ -33,6 +33,10 @@ var (
 	ErrClosed = errors.New("cache closed")
 )
 
+// errCallbackEnded stands for a callback that ended its goroutine instead of returning, as
+// t.FailNow does.
+var errCallbackEnded = errors.New("a callback ended its goroutine")
+
 var errNestedCycle = errors.New("resources need each other's values in a cycle")
 
 // An ErrSink hears of every failure that no caller waits for, and of those that

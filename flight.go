@@ -316,17 +316,22 @@ func (c *Cache) build(f *flight) {
 		return
 	}
 	defer a.release()
-	req, err := a.build()
-	if err != nil {
-		now := c.wall()
-		a.out = outcome{op: "request", err: err, sent: now, received: now}
+	now := c.wall()
+	a.out = outcome{op: "request", err: errCallbackEnded, sent: now, received: now}
+	defer c.built(f, a) // deferred, as a callback may end its goroutine
+	a.req, a.out.err = a.build()
+}
+
+// built goes on with the request that was built.
+func (c *Cache) built(f *flight, a *attempt) {
+	if a.out.err != nil {
 		c.settle(f, a)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !f.ended {
-		f.req = req
+		f.req = a.req
 		c.launchLocked(f)
 	}
 }
@@ -338,8 +343,8 @@ func (c *Cache) fetch(f *flight) {
 		return
 	}
 	defer a.release()
+	defer c.settle(f, a) // deferred, as a callback may end its goroutine
 	a.run(c.now)
-	c.settle(f, a)
 }
 
 type stageKind uint8

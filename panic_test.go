@@ -208,7 +208,6 @@ func TestFirstGetGetsThePanicAsAnError(t *testing.T) {
 // A callback that ends its goroutine, as t.FailNow does, must not leave its refresh under
 // way for ever.
 func TestGoexitIsAnErrorOfThatRefresh(t *testing.T) {
-	t.Skip("BUG: a callback that calls runtime.Goexit leaves its flight under way for ever")
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
 		var l listener
 		var calls atomic.Int64

@@ -46,12 +46,27 @@ func (c *Cache) load(f *flight) {
 		return
 	}
 	defer a.release()
-	rec, version, err := c.loadRecord(a.ctx, f.e.key)
-	var value any
-	if rec != nil && err == nil {
-		a.exchange.at = rec.FetchedAt
-		value, err = a.decodeRecord(rec)
+	got := loadedRecord{err: errCallbackEnded}
+	defer func() { c.tookRecord(f, a, &got) }() // deferred, as a callback may end its goroutine
+	got.rec, got.version, got.err = c.loadRecord(a.ctx, f.e.key)
+	if got.rec != nil && got.err == nil {
+		a.exchange.at = got.rec.FetchedAt
+		got.err = errCallbackEnded
+		got.value, got.err = a.decodeRecord(got.rec)
 	}
+}
+
+// A loadedRecord is what a load brought.
+type loadedRecord struct {
+	rec     *Record
+	version store.Version
+	value   any
+	err     error
+}
+
+// tookRecord goes on with what a load brought.
+func (c *Cache) tookRecord(f *flight, a *attempt, got *loadedRecord) {
+	err := got.err
 	late := err != nil && a.ctx.Err() != nil
 	if late {
 		err = fmt.Errorf("the storage did not answer in time: %w", err)
@@ -62,7 +77,7 @@ func (c *Cache) load(f *flight) {
 	c.mu.Lock()
 	c.slowStore = late
 	c.mu.Unlock()
-	c.loaded(f, rec, version, value, err)
+	c.loaded(f, got.rec, got.version, got.value, err)
 }
 
 // loadTimeoutLocked bounds a load: by less once the storage did not answer, as one that is
