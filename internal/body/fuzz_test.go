@@ -61,7 +61,7 @@ func FuzzReadHead(f *testing.F) {
 	f.Add("", "", int64(1<<62), 1, false, int64(1<<62))
 	f.Fuzz(func(t *testing.T, coding, transfer string, n int64, major int, decoded bool, most int64) {
 		for _, wire := range []string{"payload", zip(t, "payload")} {
-			resp := response(strings.NewReader(wire), coded(coding), proto(major, transfer), length(n))
+			resp := response(strings.NewReader(wire), coded(coding), proto(major, transfer), length(n), closing)
 			resp.Uncompressed = decoded
 			data, err := read(t, resp, body.Limits{Max: most})
 			if err == nil && string(data) != "payload" && string(data) != wire {
