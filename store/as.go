@@ -9,6 +9,16 @@ type Pinger interface {
 	Ping(ctx context.Context) error
 }
 
+// A Rekeyer is a store that encrypts its records and can change the key of those
+// it has. Find it with [As].
+type Rekeyer interface {
+	// Rekey encrypts anew, with the primary key, each record that was encrypted
+	// with another, and returns how many these were. It may run while others use
+	// the store: it overwrites no write of theirs. Records that it cannot read stay
+	// as they are; the error, which comes after all others are done, says so.
+	Rekey(ctx context.Context) (n int, err error)
+}
+
 // As returns the power P of s: s itself if it is a P, else what the method
 //
 //	As(target any) bool
