@@ -1,0 +1,385 @@
+package sealed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/everfresh-go/everfresh/store"
+)
+
+var (
+	_ store.Storage = (*Store)(nil)
+	_ store.Rekeyer = (*Store)(nil)
+	_ AEAD          = (*KeyRing)(nil)
+	_ currenter     = (*KeyRing)(nil)
+)
+
+// ErrReplayed says that a record is older than one that was seen under the same key:
+// somebody put it back. The error is [store.ErrCorrupt] as well.
+var ErrReplayed = errors.New("record is older than one seen before")
+
+// Keys are the secrets of a [Store]. Without either of them a Store is of no use:
+// all its methods return [store.ErrKeyUnavailable].
+type Keys struct {
+	// Names hides the keys of records. All processes that share an inner store have
+	// the same, for as long as the records shall be found.
+	Names Secret
+	// Records encrypts the records. It is usually a *[KeyRing].
+	Records AEAD
+}
+
+// A Store is a [store.Storage] that keeps its records encrypted in another one. It is
+// safe for use from many goroutines at once, and processes with the same [Keys] may
+// share the inner store. Make one with [New].
+//
+// Versions are those of the inner store, which decides all conditions. A value is
+// longer there than here by its key and some 100 bytes, so the limit on values is that
+// much lower. Besides the errors of the inner store there are [store.ErrKeyUnavailable],
+// [store.ErrCorrupt] and [ErrReplayed].
+type Store struct {
+	inner store.Storage
+	keys  func() *Keys // a function, as package fmt would show a secret that is in a field
+	seen  *positions
+}
+
+// New returns a Store that keeps its records in inner, which should hold nothing else
+// of which the keys begin with "sealed.". The caller goes on to own inner.
+func New(inner store.Storage, keys Keys) *Store {
+	return &Store{inner: inner, keys: func() *Keys { return &keys }, seen: &positions{limit: maxPositions}}
+}
+
+// Load implements [store.Storage].
+func (s *Store) Load(ctx context.Context, key string) (store.Item, error) {
+	n, err := s.begin(ctx, key)
+	if err != nil {
+		return store.Item{}, err
+	}
+	got, err := s.load(ctx, n)
+	if err != nil {
+		return store.Item{}, err
+	}
+	return store.Item{Key: got.key, Value: got.value, Version: got.version}, nil
+}
+
+// begin returns the name of key, or why no call with these arguments can succeed.
+func (s *Store) begin(ctx context.Context, key string) (name, error) {
+	if err := ctx.Err(); err != nil {
+		return name{}, err
+	}
+	if len(key) > store.MaxKeyLen {
+		return name{}, store.ErrTooLarge
+	}
+	if err := s.ready(); err != nil {
+		return name{}, err
+	}
+	return s.keys().Names.nameOf(key), nil
+}
+
+func (s *Store) ready() error {
+	if s.keys().Names == (Secret{}) || s.keys().Records == nil {
+		return fmt.Errorf("%w: the store was made without keys", store.ErrKeyUnavailable)
+	}
+	return nil
+}
+
+// A loaded record has a version also if it comes with an error of its own, and none if
+// the error is that of the inner store.
+type loaded struct {
+	record
+	version store.Version
+	current bool // encrypted with the primary key
+}
+
+func (s *Store) load(ctx context.Context, n name) (loaded, error) {
+	before := s.seen.of(n) // a write that returns later does not make what is read now old
+	item, err := s.inner.Load(ctx, n.String())
+	if err != nil {
+		return loaded{}, err
+	}
+	got := loaded{version: item.Version}
+	if got.record, err = s.keys().open(n, item.Value); err != nil {
+		return got, err
+	}
+	if got.position < before.position {
+		return got, fmt.Errorf("%w: %w", store.ErrCorrupt, ErrReplayed)
+	}
+	got.current = s.isCurrent(n, item.Value)
+	s.seen.note(n, mark{got.position, got.version})
+	return got, nil
+}
+
+func (s *Store) isCurrent(n name, sealed []byte) bool {
+	c, ok := s.keys().Records.(currenter)
+	if !ok {
+		return false
+	}
+	ciphertext, err := unwrap(n, sealed)
+	return err == nil && c.IsCurrent(ciphertext)
+}
+
+// Store implements [store.Storage]. Without a condition it writes with one of its own,
+// again and again while others get ahead of it.
+func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	n, err := s.begin(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	r := record{key: key, value: value}
+	if want, ok := cond.Want(); ok {
+		return s.storeIf(ctx, n, r, want)
+	}
+	known := s.seen.of(n)
+	if known.position == 0 {
+		return s.replace(ctx, n, r)
+	}
+	version, err := s.write(ctx, n, r, known, store.IfVersion(known.version))
+	if errors.Is(err, store.ErrConflict) {
+		return s.replace(ctx, n, r)
+	}
+	return version, err
+}
+
+// replace writes r over whatever there is.
+func (s *Store) replace(ctx context.Context, n name, r record) (store.Version, error) {
+	for {
+		current, readable, err := s.current(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		cond := store.IfVersion(current.version)
+		if !readable {
+			cond = store.Any()
+		}
+		version, err := s.write(ctx, n, r, current, cond)
+		if !errors.Is(err, store.ErrConflict) {
+			return version, err
+		}
+	}
+}
+
+// storeIf writes r if want is the current version.
+func (s *Store) storeIf(ctx context.Context, n name, r record, want store.Version) (store.Version, error) {
+	known := s.seen.of(n)
+	if known.version != want {
+		current, readable, err := s.current(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		if readable && current.version != want {
+			return "", &store.ConflictError{Current: current.version}
+		}
+		known = current
+	}
+	return s.write(ctx, n, r, known, store.IfVersion(want))
+}
+
+// current returns the mark of what the inner store holds, with position 0 if that is
+// not known. It is not readable if the inner store itself cannot read its item, which
+// therefore has no version.
+func (s *Store) current(ctx context.Context, n name) (m mark, readable bool, err error) {
+	got, err := s.load(ctx, n)
+	unreadable := errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrKeyUnavailable)
+	switch {
+	case err == nil:
+		return mark{got.position, got.version}, true, nil
+	case errors.Is(err, store.ErrNotFound):
+		return mark{}, true, nil
+	case unreadable:
+		return mark{version: got.version}, got.version != "", nil
+	}
+	return mark{}, false, err
+}
+
+// write writes r after what is known of its predecessor.
+func (s *Store) write(ctx context.Context, n name, r record, before mark, cond store.Condition) (store.Version, error) {
+	r.position = max(before.position, s.seen.of(n).position) + 1
+	if before.version == "" || before.position == 0 {
+		r.position = max(r.position, uint64(time.Now().UnixNano())) //nolint:gosec // After 1970.
+	}
+	sealed, err := s.keys().seal(n, r)
+	if err != nil {
+		return "", err
+	}
+	version, err := s.inner.Store(ctx, n.String(), sealed, cond)
+	if err != nil {
+		return "", err
+	}
+	s.seen.note(n, mark{r.position, version})
+	return version, nil
+}
+
+// Delete implements [store.Storage]. It needs no key but that of names.
+func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) error {
+	n, err := s.begin(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := s.inner.Delete(ctx, n.String(), cond); err != nil {
+		return err
+	}
+	s.seen.deleted(n)
+	return nil
+}
+
+// List implements [store.Storage]. It reads and decrypts all records, whatever prefix
+// is. If there are some it cannot read, it yields their error after all others.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
+	return func(yield func(store.Meta, error) bool) {
+		var bad unreadable
+		for n, err := range s.names(ctx) {
+			if err != nil {
+				yield(store.Meta{}, err)
+				return
+			}
+			got, err := s.load(ctx, n)
+			switch {
+			case errors.Is(err, store.ErrNotFound) || bad.took(err):
+				continue
+			case err != nil:
+				yield(store.Meta{}, err)
+				return
+			case !strings.HasPrefix(got.key, prefix):
+				continue
+			}
+			if !yield(store.Meta{Key: got.key, Version: got.version, Size: int64(len(got.value))}, nil) {
+				return
+			}
+		}
+		if err := bad.err(); err != nil {
+			yield(store.Meta{}, err)
+		}
+	}
+}
+
+// names yields the names of all records, and an error last.
+func (s *Store) names(ctx context.Context) iter.Seq2[name, error] {
+	return func(yield func(name, error) bool) {
+		err := ctx.Err()
+		if err == nil {
+			err = s.ready()
+		}
+		if err != nil {
+			yield(name{}, err)
+			return
+		}
+		for meta, err := range s.inner.List(ctx, namePrefix) {
+			n, ok := parseName(meta.Key)
+			if err == nil && !ok {
+				continue // not ours
+			}
+			if !yield(n, err) {
+				return
+			}
+		}
+	}
+}
+
+// unreadable gathers the errors of records that cannot be read. It keeps one of each
+// kind, as there may be many.
+type unreadable struct {
+	records                    int
+	corrupt, replayed, missing error
+}
+
+// took reports whether err is the error of a single record, and keeps it.
+func (u *unreadable) took(err error) bool {
+	switch {
+	case errors.Is(err, ErrReplayed):
+		u.replayed = err
+	case errors.Is(err, store.ErrCorrupt):
+		u.corrupt = err
+	case errors.Is(err, store.ErrKeyUnavailable):
+		u.missing = err
+	default:
+		return false
+	}
+	u.records++
+	return true
+}
+
+func (u *unreadable) err() error {
+	if u.records == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d records cannot be read: %w", u.records, errors.Join(u.corrupt, u.replayed, u.missing))
+}
+
+// Rekey implements [store.Rekeyer]: it encrypts with the primary key what was
+// encrypted with another, and gives these records new versions. A write that was under
+// way when the primary changed may come with the former one, so a key is safe to
+// remove when Rekey returned 0. With an [AEAD] that is no *KeyRing, it encrypts all
+// records anew each time: then call it twice, the second time when those writes have ended.
+func (s *Store) Rekey(ctx context.Context) (n int, err error) {
+	var bad unreadable
+	for each, err := range s.names(ctx) {
+		if err != nil {
+			return n, err
+		}
+		done, err := s.rekey(ctx, each)
+		if err != nil && !bad.took(err) {
+			return n, err
+		}
+		if done {
+			n++
+		}
+	}
+	return n, bad.err()
+}
+
+// rekey encrypts one record anew and reports whether it was necessary. Whoever writes
+// the record meanwhile wins.
+func (s *Store) rekey(ctx context.Context, n name) (bool, error) {
+	for {
+		got, err := s.load(ctx, n)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil || got.current {
+			return false, err
+		}
+		before := mark{got.position, got.version}
+		_, err = s.write(ctx, n, got.record, before, store.IfVersion(got.version))
+		if !errors.Is(err, store.ErrConflict) {
+			return err == nil, err
+		}
+	}
+}
+
+// As implements the method that [store.As] asks: it grants Pinger and io.Closer if the
+// inner store has them, and nothing else.
+func (s *Store) As(target any) bool {
+	switch p := target.(type) {
+	case *store.Pinger:
+		inner, ok := store.As[store.Pinger](s.inner)
+		if ok {
+			*p = pinger{s, inner}
+		}
+		return ok
+	case *io.Closer:
+		inner, ok := store.As[io.Closer](s.inner)
+		if ok {
+			*p = inner
+		}
+		return ok
+	}
+	return false
+}
+
+// A pinger is able to work if the inner store is and there are keys.
+type pinger struct {
+	s     *Store
+	inner store.Pinger
+}
+
+// Ping implements [store.Pinger].
+func (p pinger) Ping(ctx context.Context) error {
+	if err := p.inner.Ping(ctx); err != nil {
+		return err
+	}
+	return p.s.ready()
+}
