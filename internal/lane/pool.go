@@ -206,6 +206,7 @@ func (p *Pool) whenIdle() <-chan struct{} {
 
 // work is a worker. It runs t, of lane l, and then whatever is ready.
 func (p *Pool) work(l *lane, t *Task) {
+	growStack()
 	defer func() {
 		if t == nil {
 			return
@@ -249,3 +250,15 @@ func (p *Pool) checkIdle() {
 		p.idle = nil
 	}
 }
+
+// growStack makes room on the stack of a worker that has just started. An exchange over
+// HTTP needs this much, and a new stack that grows by and by is copied three times.
+//
+//go:noinline
+func growStack() {
+	var room [5 << 10]byte
+	use(&room)
+}
+
+//go:noinline
+func use(*[5 << 10]byte) {}

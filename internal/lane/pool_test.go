@@ -462,7 +462,7 @@ func TestWorkersEnd(t *testing.T) {
 		for i := range 1000 {
 			mustSubmit(t, p, strconv.Itoa(i%50), &Task{Run: func() { time.Sleep(time.Millisecond) }}, false)
 		}
-		if got := runtime.NumGoroutine() - before; got != 64 {
+		if got := runtime.NumGoroutine() - before; got > 64 { // fewer, if one of an earlier test ends only now
 			t.Errorf("%d goroutines for 1000 tasks, want 64", got)
 		}
 		time.Sleep(time.Second)

@@ -65,8 +65,9 @@ func parseFixdate(s string) (time.Time, bool) {
 
 // nameIndex returns which of the three-letter names name is, in any case, or -1.
 func nameIndex(names, name string) int {
+	const toLower = 0x20
 	for i := 0; i < len(names); i += 3 {
-		if strings.EqualFold(names[i:i+3], name) {
+		if names[i]|toLower == name[0]|toLower && strings.EqualFold(names[i:i+3], name) {
 			return i / 3
 		}
 	}

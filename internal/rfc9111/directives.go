@@ -119,6 +119,10 @@ func (p *parser) member(m string) {
 		return
 	}
 	seconds, numeric := deltaSeconds(strings.Trim(arg, `"`))
+	if numeric && name == "max-age" { // which is nearly every response's, and needs no memory
+		p.maxAge.add(seconds)
+		return
+	}
 	one, err := cacheobject.ParseResponseCacheControl(m)
 	if err != nil || (hasAge(one) && !numeric) {
 		p.refuse(name)
