@@ -14,6 +14,7 @@ import (
 
 	"github.com/everfresh-go/everfresh/internal/body"
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
+	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
 // An attempt is what one stage of a flight works with: its entry as it was when the
@@ -45,6 +46,21 @@ func (a *attempt) build() (req *http.Request, err error) {
 		return nil, scrubForeign(err)
 	}
 	return req, a.exchange.permit(req.URL)
+}
+
+// distrust makes the host get new connections if the body broke off. One that came, but
+// was refused, says nothing of the connection; nor does a refresh that was called off.
+func (a *attempt) distrust(err error) {
+	for _, refusal := range []error{body.ErrTooLarge, body.ErrEmpty, body.ErrUnframed, body.ErrEncoding} {
+		if errors.Is(err, refusal) {
+			return
+		}
+	}
+	if errors.Is(a.ctx.Err(), context.Canceled) && !a.slow.Load() {
+		return
+	}
+	f := a.exchange.flight
+	f.e.cache.fetcher.distrust(f.lane())
 }
 
 // An outcome is what an attempt brought.
@@ -82,7 +98,11 @@ func (a *attempt) run(now func() (wall, mono int64)) {
 			out.receive(now())
 		}
 	}()
-	req := a.request()
+	req, err := a.request()
+	if err != nil {
+		out.err = err
+		return
+	}
 	resp, err := a.fetcher.Fetch(req)
 	if err != nil {
 		out.err = a.cause(err)
@@ -96,13 +116,16 @@ func (a *attempt) run(now func() (wall, mono int64)) {
 	out.code, out.header = resp.StatusCode, resp.Header
 	switch {
 	case out.code == http.StatusNotModified && a.conditional():
-		drain(resp)
+		a.drain(resp)
 		out.same, out.unread, out.hardEnd = true, true, wallTime(a.meta.hardEnd)
 		out.err = out.ended()
 	case out.code == http.StatusOK, out.code == http.StatusNonAuthoritativeInfo:
+		if resp.Request == nil {
+			resp.Request = req
+		}
 		out.err = a.read(resp, out)
 	default:
-		drain(resp)
+		a.drain(resp)
 		out.err = &StatusError{Code: out.code, Header: resp.Header}
 	}
 }
@@ -138,22 +161,10 @@ func (a *attempt) cause(err error) error {
 func (a *attempt) conditional() bool { return a.exchange.etag != "" || a.exchange.since != "" }
 
 // request returns the request to send.
-func (a *attempt) request() *http.Request {
-	req := a.req
-	if req == nil {
-		u := *a.url
-		a.exchange.url, a.exchange.origin = u, a.lane
-		req = &http.Request{
-			Method: http.MethodGet, URL: &u, Host: u.Host, Header: make(http.Header, len(a.cfg.header)+3),
-			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		}
-	}
-	req = req.WithContext(a.ctx)
-	if a.req != nil {
-		req.Header = maps.Clone(req.Header) // the builder may use its request again
-	}
-	if req.Header == nil {
-		req.Header = http.Header{}
+func (a *attempt) request() (*http.Request, error) {
+	req, err := a.bareRequest()
+	if err != nil {
+		return nil, err
 	}
 	for name, values := range a.cfg.header {
 		req.Header[name] = slices.Concat(req.Header[name], values)
@@ -164,7 +175,29 @@ func (a *attempt) request() *http.Request {
 	if a.meta != nil && a.kept != nil && !a.anew && safeMethod(req.Method) {
 		a.exchange.setValidators(req.Header, a.meta)
 	}
-	return req
+	return req, nil
+}
+
+// bareRequest returns the request without what the options and the stored value add.
+func (a *attempt) bareRequest() (*http.Request, error) {
+	if a.req != nil {
+		req := a.req.WithContext(a.ctx)
+		req.Header = maps.Clone(req.Header) // the builder may use its request again
+		if req.Header == nil {
+			req.Header = http.Header{}
+		}
+		return req, nil
+	}
+	u, err := weburl.Parse(a.url)
+	if err != nil {
+		return nil, err // Register would have refused it
+	}
+	a.exchange.url, a.exchange.origin = *u, a.lane
+	req := http.Request{
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: make(http.Header, len(a.cfg.header)+3),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	return req.WithContext(a.ctx), nil
 }
 
 // tooSlow ends the exchange for the body's watchdog.
@@ -186,6 +219,7 @@ func (a *attempt) read(resp *http.Response, out *outcome) error {
 	out.op = "read"
 	data, err := body.Read(a.ctx, a.tooSlow, resp, a.cfg.limits(a.emptyOK))
 	if err != nil {
+		a.distrust(err)
 		return a.cause(err)
 	}
 	out.body, out.size, out.hash = data, len(data), bodyHash(data)
@@ -196,9 +230,6 @@ func (a *attempt) read(resp *http.Response, out *outcome) error {
 	}
 	out.op = "decode"
 	a.exchange.at = out.received
-	if resp.Request == nil {
-		resp.Request = a.request()
-	}
 	v, err := a.decode(a.ctx, memoryResponse(resp, data)) //nolint:bodyclose // It is in memory.
 	if err != nil {
 		return scrubForeign(err)
@@ -353,12 +384,17 @@ var hashSeed = maphash.MakeSeed()
 // bodyHash returns a hash that an origin cannot aim at, as its seed is this process's.
 func bodyHash(data []byte) uint64 { return maphash.Bytes(hashSeed, data) }
 
+// drainTime bounds how long an answer without use may hold its place.
+const drainTime = time.Second
+
 // drain reads what little a response without use may hold, so that its connection can
-// be used again.
-func drain(resp *http.Response) {
-	if resp.Body == nil {
+// be used again. If that takes too long, the exchange ends.
+func (a *attempt) drain(resp *http.Response) {
+	if resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
+	timer := time.AfterFunc(drainTime, a.release)
+	defer timer.Stop()
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
 	_ = resp.Body.Close()
 }

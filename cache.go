@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,8 +32,9 @@ type Cache struct {
 	cancel context.CancelFunc
 	now    func() (wall, mono int64) // nanoseconds: since 1970, and since NewCache
 
-	index     *xsync.Map[string, *entry] // read without a lock, written under mu
+	index     *xsync.Map[string, indexed] // read without a lock, written under mu
 	fetcher   *httpFetcher
+	shared    func() Fetcher // the fetcher of resources without options of their own
 	pool      *lane.Pool
 	callbacks *dispatch.Queue
 	wake      chan struct{} // capacity 1: tells the refresher that the queue's head changed
@@ -46,6 +48,7 @@ type Cache struct {
 	skew      int64             // wall − mono as it was last seen; guarded by mu
 	resting   int64             // until when no refresh starts, for the refresh window; guarded by mu
 	savers    map[string]*saver // by key, while there is something to write; guarded by mu
+	aside     []string          // names of damaged records that are kept aside, oldest first; nil before the first; guarded by mu
 	slowStore bool              // the last load ran out of time; guarded by mu
 	closeBy   int64             // when Close gives up on the storage, monotonic; guarded by mu
 }
@@ -70,7 +73,7 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 	}
 	c := &Cache{
 		cfg:     cfg,
-		index:   xsync.NewMap[string, *entry](),
+		index:   xsync.NewMap[string, indexed](),
 		pool:    lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -84,82 +87,35 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.callbacks = dispatch.New(callbackQueue, c.overflowed)
 	c.fetcher = newHTTPFetcher(&c.cfg, c.wall)
+	c.shared = sync.OnceValue(func() Fetcher { return c.newFetcher(&c.cfg.resource) })
 	wall, mono := c.now()
 	c.skew = wall - mono
 	go c.run()
 	return c
 }
 
-// clockFrom returns a clock that counts from start.
-func clockFrom(start time.Time) func() (wall, mono int64) {
-	return func() (wall, mono int64) {
-		t := time.Now()
-		return t.UnixNano(), int64(t.Sub(start))
-	}
-}
-
-func (c *Cache) wall() time.Time {
-	wall, _ := c.now()
-	return wallTime(wall)
-}
-
-func (c *Cache) mono() int64 {
-	_, mono := c.now()
-	return mono
-}
-
-// wallAt returns what the wall clock shows at a monotonic time; the zero time for never.
-func wallAt(at, wall, mono int64) time.Time {
-	if at == never {
-		return time.Time{}
-	}
-	return time.Unix(0, wall).Add(time.Duration(at - mono))
-}
-
-// later returns t+d, or never if that is too far away to tell.
-func later(t int64, d time.Duration) int64 {
-	if d > 0 && t > never-int64(d) {
-		return never
-	}
-	return t + int64(d)
-}
-
-// wallTime turns nanoseconds since 1970 into a time; 0 stands for the zero time.
-func wallTime(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns)
-}
-
-// wallNanos is the inverse of wallTime. Times that nanoseconds cannot count to are the
-// nearest that they can.
-func wallNanos(t time.Time) int64 {
-	switch {
-	case t.IsZero():
-		return 0
-	case t.Year() < 1970:
-		return 1
-	case t.Year() > 2261:
-		return never
-	default:
-		return max(t.UnixNano(), 1)
-	}
-}
-
 type decodeFunc func(context.Context, *http.Response) (any, error)
 
-// An entry is one registered resource. It is not generic; its holder is.
+// An entry is one registered resource. It is not generic; its holder is. There may be
+// a million of them, so that their fields stand in the order that wastes no memory.
 type entry struct {
 	cache   *Cache
 	key     string
-	name    string // as errors, events and Status name it
+	name    string // as errors, events and Status name it; shares its memory with key, if it can
 	holder  holder
 	untyped *Resource[any]               // nil behind the typed door
 	cooling atomic.Pointer[CoolingError] // the present cooling period of Newer, or nil; written under mu
-	index   int32                        // place in the queue, or notQueued; guarded by Cache.mu
 
-	source // guarded by Cache.mu
+	source // guarded by Cache.mu, as is all that follows
+
+	failures int   // in a row
+	index    int32 // place in the queue, or notQueued
+	nested   int32 // callbacks of other flights that wait until it is ready
+	warm     bool  // the storage was asked, or need not be
+	readonly bool  // the stored record is of a newer version: leave it alone
+	gone     bool  // unregistered, or the cache closed
+	expired  bool  // the value was withdrawn for its age
+	trailing bool  // due ends a cooling period of Newer
 
 	meta     *meta         // of the last good value, served or not; nil before it
 	record   *Record       // the same, whole, if there is a storage
@@ -170,31 +126,37 @@ type entry struct {
 	expire   int64         // when the value must be withdrawn, monotonic; or never
 	retryAt  int64         // end of the back-off, monotonic
 	budget   int64         // theoretical arrival time of the on-demand budget, monotonic
-	failures int           // in a row
 	lastErr  *RefreshError // of the last refresh; nil if it was good
 	changed  chan struct{} // closed when a value is published; made when somebody waits
 	stored   store.Version // of the record in the storage, as far as is known
 	doomed   uint64        // invalidated version, whose record must not be stored again
-	warm     bool          // the storage was asked, or need not be
-	readonly bool          // the stored record is of a newer version: leave it alone
-	gone     bool          // unregistered, or the cache closed
-	expired  bool          // the value was withdrawn for its age
-	trailing bool          // due ends a cooling period of Newer
 	answered uint64        // seq of the last flight with a good answer
-	nested   int           // callbacks of other flights that wait until it is ready
+}
+
+// indexed is an entry as the index has it: with what Cache.Get needs of it, so that Get
+// reads no memory of the entry itself. Entries lie so far apart that those of a thousand
+// resources would contend for a few sets of the processor's cache.
+type indexed struct {
+	*entry
+	untyped *Resource[any]
+}
+
+// entry returns the entry of key.
+func (c *Cache) entry(key string) (*entry, bool) {
+	in, ok := c.index.Load(key)
+	return in.entry, ok
 }
 
 // A source is where the values of an entry come from. Registering an untyped resource
 // again replaces it.
 type source struct {
 	cfg     *config
-	rawURL  string
-	url     *url.URL
+	url     string // parsed again for each request, which is quick; url.URL takes twice the memory
 	lane    string // origin of url
 	fetcher Fetcher
 	decode  decodeFunc
-	emptyOK bool // the decoder takes an empty body
-	renewed uint // counts replacements
+	renewed uint32 // counts replacements
+	emptyOK bool   // the decoder takes an empty body
 	// anew: the next answer is decoded even if its bytes are those of the present
 	// value, and the request for it is unconditional.
 	anew bool
@@ -213,15 +175,35 @@ func (c *Cache) newEntry(rawURL string, cfg *config) (*entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("everfresh: register %q: %w: %w", e.name, ErrNotAllowed, err)
 	}
-	if err := permit(u, cfg.allow); err != nil {
+	if len(cfg.allow) > 0 { // Parse has checked all else
+		err = permit(u, cfg.allow)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("everfresh: register %q: %w", e.name, err)
 	}
-	e.source = source{cfg: cfg, rawURL: rawURL, url: u, lane: weburl.Origin(u), fetcher: c.fetcherFor(cfg)}
+	e.source = source{cfg: cfg, url: rawURL, lane: laneOf(rawURL, u), fetcher: c.fetcherFor(cfg)}
 	return e, nil
 }
 
-// fetcherFor returns the fetcher of cfg inside its middleware.
+// laneOf returns the origin of a URL, as a part of the URL's text where it stands there.
+func laneOf(rawURL string, u *url.URL) string {
+	origin := weburl.Origin(u)
+	if strings.HasPrefix(rawURL, origin) {
+		return rawURL[:len(origin)]
+	}
+	return origin
+}
+
+// fetcherFor returns the fetcher of cfg inside its middleware. Resources without options
+// of their own share one.
 func (c *Cache) fetcherFor(cfg *config) Fetcher {
+	if cfg == &c.cfg.resource {
+		return c.shared()
+	}
+	return c.newFetcher(cfg)
+}
+
+func (c *Cache) newFetcher(cfg *config) Fetcher {
 	if cfg.fetcher != nil {
 		return cfg.chain(cfg.fetcher)
 	}
@@ -247,10 +229,9 @@ func (c *Cache) addLocked(e *entry, prefetch bool) error { //nolint:revive // Th
 	if c.closedLocked() {
 		return fmt.Errorf("everfresh: register %q: %w", e.name, ErrClosed)
 	}
-	if _, dup := c.index.Load(e.key); dup {
+	if _, dup := c.index.LoadOrStore(e.key, indexed{e, e.untyped}); dup {
 		return fmt.Errorf("everfresh: register %q: %w", e.name, ErrRegistered)
 	}
-	c.index.Store(e.key, e)
 	if prefetch || !e.warm {
 		c.startLocked(e).loadOnly = !prefetch
 	}
@@ -292,7 +273,7 @@ func (c *Cache) Register(rawURL string, opts ...RegisterOption) error {
 // replaceLocked gives the source of e to the untyped entry of the same key, if there is
 // one.
 func (c *Cache) replaceLocked(e *entry) bool {
-	old, ok := c.index.Load(e.key)
+	old, ok := c.entry(e.key)
 	if !ok || old.untyped == nil || c.closedLocked() {
 		return false
 	}
@@ -314,12 +295,12 @@ func (c *Cache) replaceLocked(e *entry) bool {
 func (c *Cache) Unregister(key string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.index.LoadAndDelete(key)
+	found, ok := c.index.LoadAndDelete(key)
 	if !ok {
 		return fmt.Errorf("everfresh: unregister: %w", ErrNotRegistered)
 	}
-	c.dropLocked(e, ErrNotRegistered)
-	e.holder.set(nil, nil)
+	c.dropLocked(found.entry, ErrNotRegistered)
+	found.holder.set(nil, nil)
 	return nil
 }
 
@@ -329,10 +310,9 @@ func (c *Cache) dropLocked(e *entry, cause error) {
 	e.cooling.Store(nil)
 	e.due, e.expire = never, never
 	c.queue.set(e, never)
-	err := fmt.Errorf("everfresh: %q: %w", e.name, cause)
 	for _, f := range []*flight{e.after, e.flight} {
 		if f != nil {
-			c.endLocked(f, err)
+			c.endLocked(f, fmt.Errorf("everfresh: %q: %w", e.name, cause))
 		}
 	}
 	e.flight, e.after = nil, nil
@@ -348,14 +328,18 @@ func (c *Cache) IsRegistered(key string) bool {
 // Get returns the value of the resource with this key; see [Resource.Get]. The value is
 // shared and must not be modified.
 func (c *Cache) Get(ctx context.Context, key string) (any, error) {
-	e, ok := c.index.Load(key)
+	found, ok := c.index.Load(key)
 	if !ok {
 		return nil, fmt.Errorf("everfresh: get: %w", ErrNotRegistered)
 	}
-	if e.untyped != nil {
-		return e.untyped.Get(ctx)
+	r := found.untyped
+	if r == nil {
+		return c.getBoxed(ctx, found.entry)
 	}
-	return c.getBoxed(ctx, e)
+	if s := r.cur.Load(); s != nil { // Resource.Get, which is too large to be inlined
+		return s.value, nil
+	}
+	return r.first(ctx)
 }
 
 // getBoxed is Get of a typed resource.
@@ -373,7 +357,7 @@ func (c *Cache) getBoxed(ctx context.Context, e *entry) (any, error) {
 // Refresh fetches the resource with this key and returns its value; see
 // [Resource.Refresh].
 func (c *Cache) Refresh(ctx context.Context, key string) (any, error) {
-	e, ok := c.index.Load(key)
+	e, ok := c.entry(key)
 	if !ok {
 		return nil, fmt.Errorf("everfresh: refresh: %w", ErrNotRegistered)
 	}
@@ -387,7 +371,7 @@ func (c *Cache) Refresh(ctx context.Context, key string) (any, error) {
 // meanwhile may be missed.
 func (c *Cache) All() iter.Seq[Status] {
 	return func(yield func(Status) bool) {
-		c.index.Range(func(_ string, e *entry) bool { return yield(c.status(e)) })
+		c.index.Range(func(_ string, in indexed) bool { return yield(c.status(in.entry)) })
 	}
 }
 
@@ -395,11 +379,7 @@ func (c *Cache) All() iter.Seq[Status] {
 // through failures; those that nobody asked for yet are fetched. When ctx ends first,
 // the error tells of one that has none.
 func (c *Cache) Ready(ctx context.Context) error {
-	var entries []*entry
-	c.index.Range(func(_ string, e *entry) bool {
-		entries = append(entries, e)
-		return true
-	})
+	entries := c.entries()
 	asker := exchangeOf(ctx).flight
 	for _, e := range entries {
 		c.prompt(e, asker)
@@ -470,8 +450,8 @@ func (c *Cache) shutdown() {
 	c.mu.Lock()
 	c.closed = true
 	c.closeBy = c.mono() + int64(closeWait*9/10) // what it could not store is still reported
-	c.index.Range(func(_ string, e *entry) bool {
-		c.dropLocked(e, ErrClosed)
+	c.index.Range(func(_ string, in indexed) bool {
+		c.dropLocked(in.entry, ErrClosed)
 		return true
 	})
 	c.queue = nil

@@ -167,7 +167,7 @@ func (c *Cache) ready(ctx context.Context, e *entry) error {
 
 // addNested counts callbacks that wait until e is ready. They keep their places, so what
 // they wait for must not need one.
-func (c *Cache) addNested(e *entry, n int) {
+func (c *Cache) addNested(e *entry, n int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.nested += n

@@ -43,6 +43,7 @@
 //	WithWorkers             64                refreshes at once
 //	WithPerHost             4                 refreshes at once for one origin
 //	WithProxy               none              the environment's proxy is not used
+//	WithPublicOnly          off               addresses that may be dialled: public ones
 //	WithAllow               all               http and https URLs without userinfo
 //
 // Fixed limits of the default transport: 5 s to resolve and connect, 5 s for the

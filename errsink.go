@@ -21,7 +21,8 @@ var (
 	// ErrRegistered means that the key is taken.
 	ErrRegistered = errors.New("registered already")
 	// ErrNotAllowed means that the URL policy refused a URL, be it the registered
-	// one, that of a built request or that of a redirect.
+	// one, that of a built request or that of a redirect, or that [WithPublicOnly]
+	// refused an address.
 	ErrNotAllowed = errors.New("URL not allowed")
 	// ErrNotReady means that there is no value to serve yet.
 	ErrNotReady = errors.New("no value yet")

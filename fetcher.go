@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
@@ -100,10 +101,9 @@ func guarded(client *http.Client) *http.Client {
 }
 
 func newTransport(cfg *cacheConfig) *http.Transport {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  cfg.proxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            newDialer(cfg).DialContext,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    cfg.perHost,
@@ -115,6 +115,23 @@ func newTransport(cfg *cacheConfig) *http.Transport {
 		DisableCompression:     true, // the body reader counts encoded bytes
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 	}
+}
+
+// newDialer returns the dialer of the cache's own transports. The guard of
+// [WithPublicOnly] stands in its Control function, which is called for each address that
+// a name stands for, when it has been resolved and before it is connected to: no answer
+// of the DNS can change between the two.
+func newDialer(cfg *cacheConfig) *net.Dialer {
+	d := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	if guard := cfg.public; guard != nil {
+		d.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
+			if err := guard.Dial(network, address); err != nil {
+				return scrub.Own(fmt.Errorf("%w: %w", ErrNotAllowed, err))
+			}
+			return nil
+		}
+	}
+	return d
 }
 
 // close drops idle connections.
@@ -221,9 +238,13 @@ func (f *httpFetcher) clientFor(origin string) *http.Client {
 // exchangeFailed makes the next exchanges with origin use new connections. A refresh
 // that was called off says nothing about its host.
 func (f *httpFetcher) exchangeFailed(ctx context.Context, origin string) {
-	if f.cold == nil || errors.Is(ctx.Err(), context.Canceled) {
-		return
+	if f.cold != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		f.distrust(origin)
 	}
+}
+
+// distrust makes the next exchanges with origin use new connections.
+func (f *httpFetcher) distrust(origin string) {
 	f.failed.mu.Lock()
 	defer f.failed.mu.Unlock()
 	now := f.now()

@@ -321,7 +321,7 @@ func TestBuiltRequest(t *testing.T) {
 	origin := fetchAnswers(text("a"))
 	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
 	var prevs []string
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"),
+	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"), everfresh.WithPrefetch(false),
 		everfresh.WithRequest(func(ctx context.Context, prev *everfresh.Snapshot[any]) (*http.Request, error) {
 			v := "none"
 			if prev != nil {

@@ -19,7 +19,7 @@ import (
 type flight struct {
 	e       *entry
 	seq     uint64        // the n-th flight of its cache
-	renewed uint          // which source of e it was started for
+	renewed uint32        // which source of e it was started for
 	done    chan struct{} // closed when the flight has ended; made when somebody comes to wait
 	err     error         // the outcome; written before done is closed
 

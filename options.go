@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/everfresh-go/everfresh/internal/guard"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -48,6 +50,7 @@ type cacheConfig struct {
 	workers  int
 	perHost  int
 	proxy    func(*http.Request) (*url.URL, error)
+	public   *guard.Guard              // nil: every address may be dialled
 	resource config                    // defaults
 	clock    func() (wall, mono int64) // nil: the real one
 	err      error
@@ -73,6 +76,7 @@ type config struct {
 	refill                                    time.Duration
 	prefetch                                  prefetch
 	lenient                                   bool
+	priority                                  store.Priority
 
 	err error // of the first invalid option
 }
@@ -118,7 +122,7 @@ func (c *cacheConfig) resourceConfig(opts []RegisterOption) (*config, error) {
 		return nil, err
 	}
 	if len(opts) == 0 {
-		return &c.resource, c.resource.check(c.window)
+		return &c.resource, c.resource.check(c)
 	}
 	cfg := c.resource
 	cfg.level = resourceLevel
@@ -133,18 +137,34 @@ func (c *cacheConfig) resourceConfig(opts []RegisterOption) (*config, error) {
 		}
 		opt.applyResource(&cfg)
 	}
-	return &cfg, errors.Join(cfg.err, cfg.check(c.window))
+	return &cfg, errors.Join(cfg.err, cfg.check(c))
 }
 
 // check reports options that contradict each other.
-func (c *config) check(window time.Duration) error {
+func (c *config) check(cache *cacheConfig) error {
 	switch {
 	case c.min > c.max:
 		return fmt.Errorf("minimum refresh interval %v above the maximum %v", c.min, c.max)
-	case c.every > 0 && c.every < window:
-		return fmt.Errorf("refresh interval %v below the refresh window %v", c.every, window)
+	case c.every > 0 && c.every < cache.window:
+		return fmt.Errorf("refresh interval %v below the refresh window %v", c.every, cache.window)
 	case c.fetcher != nil && c.client != nil:
 		return errors.New("WithFetcher and WithHTTPClient exclude each other")
+	case cache.public != nil:
+		return c.checkPublic(cache)
+	default:
+		return nil
+	}
+}
+
+// checkPublic reports what WithPublicOnly cannot guard.
+func (c *config) checkPublic(cache *cacheConfig) error {
+	switch {
+	case cache.proxy != nil:
+		return errors.New("WithPublicOnly and WithProxy exclude each other: what a proxy dials is not seen")
+	case c.fetcher != nil:
+		return errors.New("WithPublicOnly and WithFetcher exclude each other: what a fetcher dials is not seen")
+	case c.client != nil && c.client.Transport != nil:
+		return errors.New("WithPublicOnly and an HTTP client with a transport of its own exclude each other: what it dials is not seen")
 	default:
 		return nil
 	}
@@ -237,6 +257,34 @@ func WithProxy(proxy func(*http.Request) (*url.URL, error)) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.proxy = proxy })
 }
 
+// WithPublicOnly lets only public addresses be dialled, for a cache whose URLs strangers
+// name. Every address that is about to be dialled is judged: of the registered host, of a
+// redirect's, and each one that the DNS says, now or later, however the host is spelled.
+// Not public is what the IANA registries of special-purpose addresses (RFC 6890) do not
+// call globally reachable, among them loopback, private and link-local addresses, those
+// of cloud metadata, and IPv6 addresses that hold such an IPv4 one. A refusal is
+// [ErrNotAllowed], of Register already if the URL's host is such an address; its text
+// names the kind of address only.
+//
+// The addresses of except are dialled all the same; used again, the option adds to them.
+// Only what the cache itself dials can be judged: together with [WithProxy],
+// [WithFetcher], or a [WithHTTPClient] whose client has its own Transport, it is an
+// invalid option. Names are asked of the system's resolver whatever its address is.
+// Default: every address is dialled.
+func WithPublicOnly(except ...netip.Prefix) CacheOption {
+	return cacheOption(func(c *cacheConfig) {
+		if c.public == nil {
+			c.public = new(guard.Guard)
+			c.resource.allow = append(c.resource.allow, c.public.URL)
+		}
+		for _, p := range except {
+			if err := c.public.Except(p); err != nil {
+				c.fail("exception of WithPublicOnly: %w", err)
+			}
+		}
+	})
+}
+
 // WithAllow lets only those URLs be fetched for which one of the policies returns
 // nil; a policy's error says why it refuses. The policies see the URL in canonical
 // form (ASCII host in lower case, no default port, clean path) and are asked for
@@ -315,8 +363,9 @@ func WithJitter(part float64) Option {
 }
 
 // WithRefreshAhead refreshes a value d before its freshness ends, but not before the
-// minimum interval. Default: 0; for a value with its own end a tenth of its life, at
-// most 1 min.
+// minimum interval. A value with its own end that lives hardly longer than d is asked for
+// that often, but not more often than the floor of [WithBackoff]. Default: 0; for a value
+// with its own end a tenth of its life, at most 1 min.
 func WithRefreshAhead(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d < 0 {
@@ -335,6 +384,17 @@ func WithMaxStale(d time.Duration) Option {
 			c.fail("maximum staleness %v is negative", d)
 		}
 		c.maxStale = d
+	})
+}
+
+// WithPriority sets how dear the stored record of a resource is. It decides nothing but
+// what a clean-up by priority removes; see [Query]. Default: store.Normal.
+func WithPriority(p store.Priority) Option {
+	return bothOption(func(c *config) {
+		if p != p.OrNormal() {
+			c.fail("priority %d is none", uint8(p))
+		}
+		c.priority = p
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/lane"
@@ -27,6 +28,8 @@ const (
 	saveLane = "storage: save"
 	// deleteTries bounds how often a delete follows a record that others keep writing.
 	deleteTries = 8
+	// maxQuarantine bounds how many damaged records are kept aside.
+	maxQuarantine = 100
 	// clockSlack is how far in the future a record may have been made before its
 	// clock is taken for wrong, and the record for stale.
 	clockSlack = 5 * time.Minute
@@ -111,10 +114,57 @@ func (c *Cache) loadRecord(ctx context.Context, key string) (rec *Record, v stor
 		err = fmt.Errorf("%w: it belongs to another key", store.ErrCorrupt)
 	}
 	if errors.Is(err, store.ErrCorrupt) {
-		_, aside := c.cfg.storage.Store(ctx, "quarantine."+name, item.Value, store.Any())
-		return nil, "", errors.Join(err, aside)
+		return nil, "", errors.Join(err, c.quarantine(ctx, name, item.Value))
 	}
 	return rec, item.Version, err
+}
+
+// quarantine copies a damaged record aside, and removes the oldest copy if there are too
+// many. What other processes keep aside is looked up once: a listing may read everything.
+func (c *Cache) quarantine(ctx context.Context, name string, damaged []byte) error {
+	aside := quarantinePrefix + name
+	if _, err := c.cfg.storage.Store(ctx, aside, damaged, store.Any()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	known := c.aside != nil
+	c.mu.Unlock()
+	var found []string
+	var errs []error
+	if !known {
+		var err error
+		found, err = c.listAside(ctx)
+		errs = append(errs, err)
+	}
+	for _, oldest := range c.addAside(aside, found) {
+		errs = append(errs, c.cfg.storage.Delete(ctx, oldest, store.Any()))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cache) listAside(ctx context.Context) (names []string, err error) {
+	for item, err := range c.cfg.storage.List(ctx, quarantinePrefix) {
+		if err != nil {
+			return names, err
+		}
+		names = append(names, item.Key)
+	}
+	return names, nil
+}
+
+// addAside notes that name was kept aside, after those that were found, and returns the
+// names of those that are too many.
+func (c *Cache) addAside(name string, found []string) (excess []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range append(found, name) {
+		if !slices.Contains(c.aside, n) {
+			c.aside = append(c.aside, n)
+		}
+	}
+	n := max(len(c.aside)-maxQuarantine, 0)
+	excess, c.aside = c.aside[:n], slices.Clone(c.aside[n:])
+	return excess
 }
 
 // decodeRecord makes the value of a stored record.
@@ -124,9 +174,13 @@ func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
 			err = recovered(r)
 		}
 	}()
+	req, err := a.request()
+	if err != nil {
+		return nil, err
+	}
 	resp := memoryResponse(&http.Response{ //nolint:bodyclose // It is in memory.
 		Status: fmt.Sprintf("%d %s", rec.Status, http.StatusText(rec.Status)), StatusCode: rec.Status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: a.request(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: req,
 	}, rec.Body)
 	v, err = a.decode(a.ctx, resp)
 	return v, scrubForeign(err)
@@ -179,18 +233,52 @@ func (c *Cache) adoptLocked(e *entry, rec *Record, version store.Version, value 
 	wall, mono := c.now()
 	m := metaOf(e.cfg, rec)
 	e.meta, e.record, e.stored = m, rec, version
-	if m.serveUntil != 0 && m.serveUntil <= wall || m.hardEnd != 0 && m.hardEnd <= wall {
+	if m.serveUntil != 0 && m.serveUntil <= wall {
 		return false
 	}
+	backedOff := e.adoptFailures(rec, wall, mono)
+	m.err = e.lastErr
 	e.holder.set(value, m)
 	e.expireAt(m, wall, mono)
 	due := mono + m.checkedAt + int64(m.plan.next) - wall
 	if due <= mono || max(m.fetchedAt, m.checkedAt) > wall+int64(clockSlack) {
 		due = mono + int64(e.spread()) // stale, or made by a clock that is not ours
 	}
-	e.setDue(due, wall, mono)
+	e.setDue(max(due, backedOff), wall, mono)
 	c.announceLocked(e)
 	return true
+}
+
+// adoptFailures goes on with the back-off that rec tells of, and returns when it ends, or
+// 0. It is not longer than a back-off can be, whatever the clock showed then.
+func (e *entry) adoptFailures(rec *Record, wall, mono int64) (end int64) {
+	if rec.Failures <= 0 {
+		return 0
+	}
+	longest := max(e.cfg.backoffMax, retryAfterMax)
+	wait := min(time.Duration(wallNanos(rec.NotBefore)-wall), longest)
+	if wait <= 0 {
+		return 0
+	}
+	e.failures, e.retryAt = rec.Failures, later(mono, wait)
+	e.lastErr = &RefreshError{
+		Key: e.name, Op: "fetch", Attempt: e.failures, Next: wallAt(e.retryAt, wall, mono), Stale: true, Err: errFailedBefore,
+	}
+	return e.retryAt
+}
+
+// errFailedBefore stands for failures of another process.
+var errFailedBefore = errors.New("failed before the restart")
+
+// keepFailureLocked puts a failure into the stored record.
+func (c *Cache) keepFailureLocked(e *entry) {
+	if e.record == nil || e.readonly {
+		return
+	}
+	rec := *e.record
+	rec.Failures, rec.NotBefore = e.failures, e.lastErr.Next
+	e.record = &rec
+	c.saveLocked(e, &rec)
 }
 
 // metaOf returns what is known of a stored value. Its freshness is worked out again, as
@@ -231,6 +319,7 @@ func (c *Cache) keepLocked(e *entry, out *outcome) {
 		Key: e.key, Version: m.version, Status: m.code, Header: out.headers(e.record), Body: out.body,
 		FetchedAt: wallTime(m.fetchedAt), CheckedAt: wallTime(m.checkedAt),
 		FreshUntil: wallTime(m.freshUntil), ServeUntil: wallTime(m.serveUntil), ExpiresAt: wallTime(m.hardEnd),
+		Priority: e.cfg.priority,
 	}
 	if e.record != nil {
 		rec.unknown = e.record.unknown

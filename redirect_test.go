@@ -105,6 +105,8 @@ var redirectSecrets = http.Header{
 	"Proxy-Authorization": {"Basic s"},
 	"Www-Authenticate":    {"s"},
 	"X-Api-Key":           {"s"},
+	"X-Auth-Token":        {"s"},
+	"Private-Token":       {"s"},
 	"X-Vault-Token":       {"s"},
 	"X-Custom":            {"s", "t"},
 	"Accept":              {"application/jwk-set+json"},

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// granule is how long the refresher sleeps at least, so that it does not wake up for
+	// granule is how far apart the refresher wakes up at least, so that it does not for
 	// each of many deadlines.
 	granule = 10 * time.Millisecond
 	// dueBatch bounds how many deadlines are done under one hold of Cache.mu.
@@ -22,23 +22,42 @@ const (
 	catchUp = 30 * time.Second
 )
 
-// run is the refresher: it sleeps until something is due, does it, and sleeps for at
-// least the granule.
+// run is the refresher: it sleeps until something is due, does it, and sleeps until at
+// least a granule after it woke up.
 func (c *Cache) run() {
 	defer close(c.done)
 	defer c.shutdown()
 	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
+	wake, spread := c.mono(), false
 	for {
+		spread = !spread && c.noticePause(wake) // never twice in a row: what is spread must be done
+		began := c.mono()
 		rest, worked := c.doDue()
 		if worked {
-			rest = min(granule, c.cfg.window)
+			rest = min(granule, c.cfg.window) - time.Duration(c.mono()-began)
 		}
-		timer.Reset(min(rest, maxSleep))
+		rest = min(max(rest, 0), maxSleep)
+		wake = later(c.mono(), rest)
+		timer.Reset(rest)
 		if !c.sleep(timer, worked) {
 			return
 		}
 	}
+}
+
+// noticePause spreads what is due when the refresher wakes up long after it meant to: the
+// process was paused, or the machine slept and the monotonic clock went on. It reports
+// whether that was so.
+func (c *Cache) noticePause(wake int64) bool {
+	wall, mono := c.now()
+	if mono-wake <= int64(jumpSlack) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUpLocked(wall, mono)
+	return true
 }
 
 // sleep waits for the timer, or for a nearer deadline unless resting. It reports whether
@@ -183,10 +202,7 @@ func (c *Cache) catchUpLocked(wall, mono int64) {
 }
 
 func (e *entry) catchUp(wall, mono int64) {
-	due := mono + e.dueWall - wall
-	if due >= e.due {
-		return
-	}
+	due := min(e.due, mono+e.dueWall-wall)
 	e.retryAt = min(e.retryAt, due)
 	if due < mono {
 		spread := int64(e.spread())
@@ -195,7 +211,7 @@ func (e *entry) catchUp(wall, mono int64) {
 		}
 		due = mono + spread
 	}
-	e.due = min(e.due, due)
+	e.due = due
 }
 
 // setDue plans the next refresh for a monotonic time, and remembers it by the wall clock,
@@ -330,6 +346,7 @@ func (c *Cache) failedLocked(f *flight, out *outcome) {
 		out.failure.Err = fmt.Errorf("%w: %w", ErrStale, out.err)
 	}
 	e.lastErr = out.failure
+	c.keepFailureLocked(e)
 	if f.charged {
 		c.refundLocked(e, true)
 	}

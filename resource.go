@@ -105,7 +105,7 @@ func isBytes[T any](decode Decoder[T]) bool {
 // untyped door is a Resource[any]. The error is [ErrNotRegistered], or [ErrRegistered]
 // if the resource has another type.
 func Lookup[T any](c *Cache, key string) (*Resource[T], error) {
-	e, ok := c.index.Load(key)
+	e, ok := c.entry(key)
 	if !ok {
 		return nil, fmt.Errorf("everfresh: lookup: %w", ErrNotRegistered)
 	}

@@ -47,6 +47,12 @@ type Record struct {
 	// FreshUntil ends its freshness, ServeUntil its use (zero: no limit).
 	// ExpiresAt is the value's own end (zero: it has none).
 	FreshUntil, ServeUntil, ExpiresAt time.Time
+	// Failures counts the refreshes that have failed in a row since CheckedAt, and
+	// NotBefore is when the next may start (zero: at once), so that a restart does not
+	// hammer an origin that fails.
+	Failures  int
+	NotBefore time.Time
+	Priority  store.Priority // for clean-ups; see Query
 
 	unknown map[string]json.RawMessage // header fields of a newer writer, kept on rewrite
 }
@@ -78,6 +84,10 @@ type recordHeader struct {
 	FreshUntil time.Time `json:"fresh_until"`
 	ServeUntil time.Time `json:"serve_until,omitzero"`
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+
+	Failures  int            `json:"failures,omitempty"`
+	NotBefore time.Time      `json:"not_before,omitzero"`
+	Priority  store.Priority `json:"priority,omitempty"`
 }
 
 var errNewerRecord = errors.New("record written by a newer version")
@@ -178,6 +188,7 @@ func (r *Record) marshalHeader() ([]byte, error) {
 		Schema: recordSchema, Key: rawText(r.Key), Version: r.Version, Status: r.Status, Header: toRawHeader(r.Header),
 		FetchedAt: r.FetchedAt, CheckedAt: r.CheckedAt, FreshUntil: r.FreshUntil,
 		ServeUntil: r.ServeUntil, ExpiresAt: r.ExpiresAt,
+		Failures: r.Failures, NotBefore: r.NotBefore, Priority: r.Priority,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
@@ -223,13 +234,15 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	*r = Record{
 		Key: string(h.Key), Version: h.Version, Status: h.Status, Header: h.Header.header(), Body: bytes.Clone(payload),
 		FetchedAt: h.FetchedAt, CheckedAt: h.CheckedAt, FreshUntil: h.FreshUntil,
-		ServeUntil: h.ServeUntil, ExpiresAt: h.ExpiresAt, unknown: unknownFields(header),
+		ServeUntil: h.ServeUntil, ExpiresAt: h.ExpiresAt,
+		Failures: h.Failures, NotBefore: h.NotBefore, Priority: h.Priority, unknown: unknownFields(header),
 	}
 	return nil
 }
 
 var knownFields = []string{
 	"schema", "key", "version", "status", "header", "fetched_at", "checked_at", "fresh_until", "serve_until", "expires_at",
+	"failures", "not_before", "priority",
 }
 
 // unknownFields returns the fields of header that this version does not know. Package

@@ -619,6 +619,37 @@ func warmTokens(_ context.Context, resp *http.Response) (warmToken, error) {
 	return w, err
 }
 
+// TestWarmStartConfirmsTokenToItsEnd: a 304 after the restart confirms the stored token,
+// but does not lengthen its life.
+func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("tok 7200", "Etag", `"1"`)
+		end := time.Now().Add(2 * time.Hour)
+		for range 2 {
+			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+			r := register(t, c, warmURL, warmTokens)
+			if _, err := r.Get(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if snap := r.Snapshot(); !snap.ServeUntil.Equal(end) {
+				t.Errorf("served until %v, want %v", snap.ServeUntil, end)
+			}
+			warmClose(t, c)
+		}
+		if rec := warmGet(t, mem, warmURL); !rec.ExpiresAt.Equal(end) {
+			t.Errorf("stored end %v, want %v", rec.ExpiresAt, end)
+		}
+		if n := len(o.requests()); n != 3 {
+			t.Errorf("%d requests, want one for the value and one for each refresh", n)
+		}
+	})
+}
+
 // TestWarmStartGivesTokenNoNewLife restarts a program three times in the life of a
 // token, whose origin is down.
 func TestWarmStartGivesTokenNoNewLife(t *testing.T) {

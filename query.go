@@ -1,0 +1,246 @@
+package everfresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// A Query selects records; a record must satisfy every field that is set. The zero
+// value selects all. It is a plain value and may be used at once from many goroutines.
+//
+// The conditions, but for Key, are those of what is inside the records, which a storage
+// knows nothing of: to find them, every record is read and decoded, in O(n).
+type Query struct {
+	// Key selects the record of one resource, which is read directly. A resource that
+	// was registered without a key has its URL.
+	Key string
+	// Pattern selects records whose clear key it matches anywhere; anchor it to match
+	// the whole.
+	Pattern *regexp.Regexp
+	// Params selects records whose key is a URL with these query parameters: with any
+	// value if it is nil, else with a last value that equals it. Others may be there,
+	// too.
+	Params map[string]*string
+	// Priority selects records of this priority or below; 0 all.
+	Priority store.Priority
+	// Stale selects records that may not be served any more, by WithMaxStale or by
+	// the value's own end.
+	Stale bool
+}
+
+// Match reports whether q selects rec at the time now.
+func (q Query) Match(rec *Record, now time.Time) bool {
+	switch {
+	case q.Key != "" && q.Key != rec.Key,
+		q.Priority != 0 && rec.Priority.OrNormal() > q.Priority,
+		q.Stale && !rec.spent(now):
+		return false
+	default:
+		return q.matchesText(rec.Key)
+	}
+}
+
+// spent reports whether the value may not be served any more.
+func (r *Record) spent(now time.Time) bool {
+	for _, end := range []time.Time{r.ServeUntil, r.ExpiresAt} {
+		if !end.IsZero() && !now.Before(end) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchesText judges the clear key alone.
+func (q Query) matchesText(key string) bool {
+	if q.Pattern != nil && !q.Pattern.MatchString(key) {
+		return false
+	}
+	if len(q.Params) == 0 {
+		return true
+	}
+	u, err := url.Parse(key)
+	if err != nil {
+		return false
+	}
+	params := u.Query()
+	for name, want := range q.Params {
+		values, ok := params[name]
+		if !ok || want != nil && values[len(values)-1] != *want {
+			return false
+		}
+	}
+	return true
+}
+
+// Records yields the records in s that q selects, in no order; s is a storage that a
+// cache writes, now or before. A record that cannot be read yields nil and its error, and
+// the loop goes on; so does an error of the storage, after which it ends. Records that
+// come or go meanwhile may be missed.
+func (q Query) Records(ctx context.Context, s Storage) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		q.each(ctx, s, func(found storedRecord, err error) bool { return yield(found.rec, err) })
+	}
+}
+
+// Purge removes the records in s that q selects, and returns how many. It goes on past
+// errors, and returns them joined. A record that somebody replaces meanwhile is judged
+// again.
+func (q Query) Purge(ctx context.Context, s Storage) (removed int, err error) {
+	err = q.purge(ctx, s, func(string) { removed++ })
+	return removed, err
+}
+
+// purge is Purge that tells the key of each record it removed.
+func (q Query) purge(ctx context.Context, s Storage, removed func(key string)) error {
+	var errs []error
+	q.each(ctx, s, func(found storedRecord, err error) bool {
+		if err == nil {
+			var gone bool
+			if gone, err = q.remove(ctx, s, found); gone {
+				removed(found.rec.Key)
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return ctx.Err() == nil
+	})
+	return errors.Join(errs...)
+}
+
+// A storedRecord is a record as it was found.
+type storedRecord struct {
+	name    string // its key in the storage
+	version store.Version
+	rec     *Record
+}
+
+// quarantinePrefix begins the names under which damaged records are kept aside.
+const quarantinePrefix = "quarantine."
+
+// each calls yield for what q selects, until yield returns false.
+func (q Query) each(ctx context.Context, s Storage, yield func(storedRecord, error) bool) {
+	if q.Key != "" {
+		found, err := q.find(ctx, s, storeKey(q.Key))
+		if found.rec != nil || err != nil {
+			yield(found, err)
+		}
+		return
+	}
+	for item, err := range s.List(ctx, "") {
+		if err != nil {
+			yield(storedRecord{}, fmt.Errorf("everfresh: list records: %w", err))
+			return
+		}
+		if strings.HasPrefix(item.Key, quarantinePrefix) {
+			continue
+		}
+		found, err := q.find(ctx, s, item.Key)
+		if found.rec == nil && err == nil {
+			continue
+		}
+		if !yield(found, err) {
+			return
+		}
+	}
+}
+
+// find reads the record under name. It is nil if q does not select it.
+func (q Query) find(ctx context.Context, s Storage, name string) (storedRecord, error) {
+	item, err := s.Load(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return storedRecord{}, nil
+	}
+	rec := new(Record)
+	if err == nil {
+		err = rec.UnmarshalBinary(item.Value)
+	}
+	if err != nil {
+		return storedRecord{}, fmt.Errorf("everfresh: read record: %w", err)
+	}
+	if !q.Match(rec, time.Now()) {
+		return storedRecord{}, nil
+	}
+	return storedRecord{name, item.Version, rec}, nil
+}
+
+// remove removes what was found, or what replaced it if q selects that, too.
+func (q Query) remove(ctx context.Context, s Storage, found storedRecord) (bool, error) {
+	for range deleteTries {
+		err := s.Delete(ctx, found.name, store.IfVersion(found.version))
+		if !errors.Is(err, store.ErrConflict) {
+			return err == nil, err
+		}
+		if found, err = q.find(ctx, s, found.name); found.rec == nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("everfresh: remove record: %w", store.ErrConflict)
+}
+
+// Records yields what q selects in the cache's storage, also of resources that are not
+// registered; see [Query.Records]. Without a storage it yields nothing. A record may be
+// written some moments after its value is served.
+func (c *Cache) Records(ctx context.Context, q Query) iter.Seq2[*Record, error] {
+	if c.cfg.storage == nil {
+		return func(func(*Record, error) bool) {}
+	}
+	return q.Records(ctx, c.cfg.storage)
+}
+
+// Purge removes the records that q selects from the cache's storage, also those of
+// resources that are not registered, and withdraws the values of registered resources that
+// q selects, which are fetched anew. It returns of how many resources something was
+// removed. It goes on past errors, and returns them joined.
+func (c *Cache) Purge(ctx context.Context, q Query) (purged int, err error) {
+	keys := make(map[string]bool)
+	var errs []error
+	if c.cfg.storage != nil { // first, so that no record of a new value is removed
+		errs = append(errs, q.purge(ctx, c.cfg.storage, func(key string) { keys[key] = true }))
+	}
+	for _, e := range c.entries() {
+		version, ok := c.selected(e, q)
+		if !ok {
+			continue
+		}
+		if err := c.invalidate(ctx, e, version); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		keys[e.key] = true
+	}
+	return len(keys), errors.Join(errs...)
+}
+
+// entries returns the registered entries.
+func (c *Cache) entries() []*entry {
+	var entries []*entry
+	c.index.Range(func(_ string, in indexed) bool {
+		entries = append(entries, in.entry)
+		return true
+	})
+	return entries
+}
+
+// selected returns the version of the value of e, if there is one and q selects it.
+func (c *Cache) selected(e *entry, q Query) (version uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.holder.kept() == nil {
+		return 0, false
+	}
+	m := e.meta
+	rec := Record{
+		Key: e.key, Priority: e.cfg.priority,
+		ServeUntil: wallTime(m.serveUntil), ExpiresAt: wallTime(m.hardEnd),
+	}
+	return m.version, q.Match(&rec, c.wall())
+}

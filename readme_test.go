@@ -1,0 +1,104 @@
+package everfresh_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// TestReadmeProgram runs the program of README.md, which prints what its last comment says.
+func TestReadmeProgram(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(page)
+	want := regexp.MustCompile(`fmt\.Println\(.*\) +// (.*)`).FindSubmatch(page)
+	if program == nil || want == nil {
+		t.Fatal("README.md has no program that prints something")
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, program[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.CommandContext(t.Context(), "go", "run", file).CombinedOutput() //nolint:gosec // Our own page.
+	if err != nil || string(got) != string(want[1])+"\n" {
+		t.Errorf("prints %q, %v; want %q", got, err, want[1])
+	}
+}
+
+// TestReadmeStores compiles the examples of the stores, which are bodies of functions.
+func TestReadmeStores(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stores, _ := strings.Cut(string(page), "## Stores")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(stores, -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d examples of stores, want one for each way to open one", len(blocks))
+	}
+	work, err := filepath.Abs("go.work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const module = "github.com/everfresh-go/everfresh"
+	for _, block := range blocks {
+		var src strings.Builder
+		src.WriteString("package main\n\nimport (\n\t\"context\"\n")
+		for name, path := range map[string]string{
+			"everfresh.": module, "filestore.": module + "/store/filestore", "boltstore.": module + "/store/boltstore",
+			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os",
+		} {
+			if strings.Contains(block[1], name) {
+				fmt.Fprintf(&src, "\t%q\n", path)
+			}
+		}
+		fmt.Fprintf(&src, ")\n\nfunc main() {}\n\nfunc _(ctx context.Context) error {\n%s\n_ = cache\nreturn nil\n}\n", block[1])
+		file := filepath.Join(t.TempDir(), "main.go")
+		if err := os.WriteFile(file, []byte(src.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, file) //nolint:gosec // Our own page.
+		cmd.Env = append(os.Environ(), "GOWORK="+work)                                 // stores are modules of their own
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s\n%s", err, out, src.String())
+		}
+	}
+}
+
+// TestReadsOfReadyValueDoNotAllocate reads the three ways that README.md promises.
+func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
+	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("v"))))
+	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	if err := r.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Register("https://b.test/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(t.Context(), "https://b.test/"); err != nil {
+		t.Fatal(err)
+	}
+	r.Snapshot() // the first makes it; the others share it
+	for name, read := range map[string]func() bool{
+		"Get":       func() bool { v, err := r.Get(t.Context()); return string(v) == "v" && err == nil },
+		"Peek":      func() bool { v, ok := r.Peek(); return string(v) == "v" && ok },
+		"Snapshot":  func() bool { return string(r.Snapshot().Value) == "v" },
+		"Cache.Get": func() bool { v, err := c.Get(t.Context(), "https://b.test/"); return v != nil && err == nil },
+	} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if !read() {
+				t.Errorf("%s has no value", name)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
