@@ -128,7 +128,7 @@ func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error 
 	if s := c.savers[e.key]; s != nil {
 		s.next = nil
 	}
-	stored := e.stored
+	stored, doomed := e.stored, withdrawal{version, c.wall()}
 	e.stored = ""
 	if e.flight != nil && e.flight.begun {
 		e.flight.tainted = true
@@ -138,7 +138,7 @@ func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error 
 	if err != nil || stored == "" {
 		return err
 	}
-	if err := c.deleteRecord(ctx, e.key, stored, version); err != nil {
+	if err := c.deleteRecord(ctx, e.key, stored, doomed); err != nil {
 		c.storageFailed(e, "store", err)
 		return &RefreshError{Key: e.name, Op: "store", Err: err}
 	}

@@ -391,17 +391,18 @@ func (c *Cache) timeLeftLocked() time.Duration {
 // written is deleted again.
 func (c *Cache) saved(e *entry, rec *Record, version store.Version) {
 	c.mu.Lock()
-	doomed := e.doomed == rec.Version && (e.record == nil || e.record.Version != rec.Version)
-	if !doomed && version != "" {
+	late := e.doomed == rec.Version && (e.record == nil || e.record.Version != rec.Version)
+	if !late && version != "" {
 		e.stored = version
 	}
 	c.mu.Unlock()
-	if !doomed {
+	if !late {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), storeTimeout)
 	defer cancel()
-	if err := c.deleteRecord(ctx, e.key, version, rec.Version); err != nil {
+	doomed := withdrawal{rec.Version, rec.CheckedAt.Add(1)}
+	if err := c.deleteRecord(ctx, e.key, version, doomed); err != nil {
 		c.storageFailed(e, "store", err)
 	}
 }
@@ -420,9 +421,16 @@ func (c *Cache) saveRecord(ctx context.Context, rec *Record) (v store.Version, e
 	return c.cfg.storage.Store(ctx, storeKey(rec.Key), data, store.Any())
 }
 
-// deleteRecord removes the record of key, which was stored last as v, as long as it holds
-// the value of version doomed. Another cache may have written it again meanwhile.
-func (c *Cache) deleteRecord(ctx context.Context, key string, v store.Version, doomed uint64) (err error) {
+// A withdrawal tells of which value records must go: of one version, if it was last checked
+// before a moment. The origin may give the same bytes anew, which are the same version.
+type withdrawal struct {
+	version uint64
+	before  time.Time
+}
+
+// deleteRecord removes the record of key, which was stored last as v, as long as it is one
+// that doomed tells of. Another cache may have written it again meanwhile.
+func (c *Cache) deleteRecord(ctx context.Context, key string, v store.Version, doomed withdrawal) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = recovered(r)
@@ -441,8 +449,8 @@ func (c *Cache) deleteRecord(ctx context.Context, key string, v store.Version, d
 		if loadErr == nil {
 			loadErr = rec.UnmarshalBinary(item.Value)
 		}
-		if loadErr != nil || rec.Version != doomed {
-			return loadErr // a newer value is there already
+		if loadErr != nil || rec.Version != doomed.version || !rec.CheckedAt.Before(doomed.before) {
+			return loadErr // a newer value or a newer check is there already
 		}
 		v = item.Version
 	}
