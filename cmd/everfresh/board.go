@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,13 +35,14 @@ type board struct {
 	lines []line            // not taken yet; guarded by mu
 	last  map[string]string // the last answer by resource; guarded by mu
 	count map[string]int    // values so far by resource; guarded by mu
+	fails map[string]int    // refreshes that failed by resource; guarded by mu
 	tally map[string]int    // events by kind; guarded by mu
 }
 
 func newBoard(start time.Time) *board {
 	return &board{
 		start: start.Round(0),
-		last:  make(map[string]string), count: make(map[string]int), tally: make(map[string]int),
+		last:  make(map[string]string), count: make(map[string]int), fails: make(map[string]int), tally: make(map[string]int),
 	}
 }
 
@@ -53,7 +55,10 @@ func (b *board) observe(ev everfresh.Event) {
 	case "fetched":
 		b.count[ev.Key]++
 		b.last[ev.Key] = answerOf(ev)
-	case "unchanged", "failed":
+	case "unchanged":
+		b.last[ev.Key] = answerOf(ev)
+	case "failed":
+		b.fails[ev.Key]++
 		b.last[ev.Key] = answerOf(ev)
 	}
 	at := ev.Time.Sub(b.start)
@@ -84,11 +89,12 @@ func (b *board) take(now time.Time) []line {
 	return lines
 }
 
-// resource returns the last answer for a resource and how many values it has had.
-func (b *board) resource(key string) (last string, count int) {
+// resource returns the last answer for a resource, how many values it has had, and how
+// many of its refreshes failed.
+func (b *board) resource(key string) (last string, count, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.last[key], b.count[key]
+	return b.last[key], b.count[key], b.fails[key]
 }
 
 // events returns how many events of a kind there were.
@@ -110,19 +116,23 @@ func answerOf(ev everfresh.Event) string {
 	}
 }
 
-// describe tells of an event in words.
+// describe tells of an event in words, the most important first: a narrow terminal cuts
+// the rest.
 func describe(ev everfresh.Event) string {
 	next := "next in " + seconds(ev.Next.Sub(ev.Time))
 	switch ev.Kind {
 	case "fetched":
-		return fmt.Sprintf("%d, %s, %s", ev.Status, size(ev.Bytes), next)
+		return fmt.Sprintf("%s, %d, %s", next, ev.Status, size(ev.Bytes))
 	case "unchanged":
 		if ev.Status != 304 {
-			return fmt.Sprintf("%d, same bytes, %s", ev.Status, next)
+			return fmt.Sprintf("%s, %d, same bytes", next, ev.Status)
 		}
-		return fmt.Sprintf("%d, %s", ev.Status, next)
+		return fmt.Sprintf("%s, %d", next, ev.Status)
 	case "failed":
-		return fmt.Sprintf("%s, %s", cause(ev.Err), next)
+		if ev.Status != 0 {
+			return fmt.Sprintf("%s, %d", next, ev.Status)
+		}
+		return fmt.Sprintf("%s, %s", next, cause(ev.Err))
 	case "stale":
 		return "no longer fresh, still served"
 	default:
@@ -130,17 +140,17 @@ func describe(ev everfresh.Event) string {
 	}
 }
 
-// cause is the text of err without the name of the resource, which stands beside it.
+// cause is the text of err without the name of the resource, which stands beside it,
+// and without what every time limit says.
 func cause(err error) string {
-	var re *everfresh.RefreshError
-	switch {
-	case err == nil:
+	if err == nil {
 		return ""
-	case errors.As(err, &re):
-		return re.Err.Error()
-	default:
-		return err.Error()
 	}
+	var re *everfresh.RefreshError
+	if errors.As(err, &re) {
+		err = re.Err
+	}
+	return strings.TrimSuffix(err.Error(), ": "+context.DeadlineExceeded.Error())
 }
 
 // seconds renders d for people.

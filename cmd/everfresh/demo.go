@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/everfresh-go/everfresh"
@@ -43,19 +44,23 @@ func parseDemo(args []string, std console) (*demo, error) {
 	d := newDemo(std)
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.DurationVar(&d.length, "for", 0, "")
-	lines := flags.Bool("plain", false, "")
+	var display displayFlags
+	display.define(flags)
 	operands, err := parse(flags, args)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(operands) > 0:
 		return nil, &usageError{command: "demo", text: fmt.Sprintf("demo: unexpected argument %q", operands[0])}
-	case d.length < 0:
-		return nil, &usageError{command: "demo", text: "demo: --for is negative"}
+	case d.length <= 0 && given(flags, "for"):
+		return nil, &usageError{command: "demo", text: "demo: " + endless}
 	}
-	d.term.live = d.term.live && !*lines
+	d.term = display.apply(d.term)
 	return d, nil
 }
+
+// endless says what is wrong with an end that comes before the start.
+const endless = "--for is not positive; without it, the command runs until it is interrupted"
 
 func newDemo(std console) *demo {
 	return &demo{std: std, term: terminalOf(std.stdout, std.env), jitter: 0.05, listen: listenLoopback}
@@ -72,11 +77,8 @@ func listenLoopback(ctx context.Context) (net.Listener, error) {
 
 // run plays the demonstration until ctx or its time ends.
 func (d *demo) run(ctx context.Context) error {
-	if d.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.length)
-		defer cancel()
-	}
+	ctx, cancel := within(ctx, d.length)
+	defer cancel()
 	listener, err := d.listen(ctx)
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	r := startReader(ctx, list)
 	v := d.view(o, b, r, list)
-	err = watchUntil(ctx, v)
+	err = watchUntil(ctx, v, d.term, frameTime)
 	end := time.Now()
 	r.stop()
 	err = firstOf(err, cache.Close(), v.close(end)) //nolint:contextcheck // As above.
@@ -141,10 +143,25 @@ func (d *demo) view(o *origin, b *board, r *reader, list []watched) view {
 	}
 }
 
-// watchUntil shows v until ctx ends, or until it cannot be shown.
-func watchUntil(ctx context.Context, v view) error {
-	tick := time.NewTicker(frameTime)
+// within returns ctx with an end after length; 0 is no end.
+func within(ctx context.Context, length time.Duration) (context.Context, context.CancelFunc) {
+	if length == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, length)
+}
+
+// watchUntil shows v once a frame, and when the terminal was resized, until ctx ends or
+// it cannot be shown.
+func watchUntil(ctx context.Context, v view, term terminal, frame time.Duration) error {
+	tick := time.NewTicker(frame)
 	defer tick.Stop()
+	var resized <-chan os.Signal
+	if term.live && term.resized != nil {
+		changed, stop := term.resized()
+		defer stop()
+		resized = changed
+	}
 	err := v.open()
 	for err == nil {
 		select {
@@ -152,6 +169,8 @@ func watchUntil(ctx context.Context, v view) error {
 			return nil
 		case now := <-tick.C:
 			err = v.show(now)
+		case <-resized:
+			err = v.show(time.Now())
 		}
 	}
 	return err

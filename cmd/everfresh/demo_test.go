@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/everfresh-go/everfresh"
 )
 
 // stagedDemo is a demonstration in a bubble: exact, and over in no time. It writes to
@@ -70,13 +72,13 @@ func TestStoryTellsAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
-			`keys      fetched    200, `, `keys      unchanged  304, `,
-			`settings  unchanged  304, `,
-			`prices    fetched    200, `,
-			`token     fetched    200, `,
-			`flags     failed     unexpected status 503 .*, next in 2\.`,
-			`flags     stale      `, `flags     unchanged  200, same bytes`,
-			`report    failed     no answer within 1\.5s`, `report    unchanged  304`,
+			`keys      fetched    next in .*, 200, `, `keys      unchanged  next in .*, 304`,
+			`settings  unchanged  next in .*, 304`,
+			`prices    fetched    next in .*, 200, `,
+			`token     fetched    next in .*, 200, `,
+			`flags     failed     next in 2\.\ds, 503`,
+			`flags     stale      `, `flags     unchanged  next in .*, 200, same bytes`,
+			`report    failed     next in .*, no answer within 1\.5s\n`, `report    unchanged  next in .*, 304`,
 			`origin    fails      flags`, `origin    hangs      report`,
 			`(?m)^reads \d{5}, missing 0$`,
 		} {
@@ -157,6 +159,62 @@ func TestScreenNarrow(t *testing.T) {
 			t.Errorf("the table does not end with FAILED in\n%q", out)
 		}
 	})
+}
+
+// TestScreenTiny: a cut line says so, and what matters most stays.
+func TestScreenTiny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for width, want := range map[int][]string{
+			80: {"failed     next in 2.0s, 503" + clearRight, "FAILED" + clearRight},
+			44: {" everfresh demo  4.4s  6 resources" + clearRight, "failed     next in 2.0…" + clearRight, "FRESHNESS     AGE  …" + clearRight},
+		} {
+			d, out := stagedDemo(4500 * time.Millisecond)
+			d.term = terminal{live: true, size: func() (int, int) { return width, 24 }}
+			if err := d.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range want {
+				if !strings.Contains(out.String(), text) {
+					frames := strings.Split(out.String(), cursorHome)
+					t.Errorf("%d columns: no %q in\n%s", width, text, frames[len(frames)-1])
+				}
+			}
+		}
+	})
+}
+
+// TestTitle: the title is never cut.
+func TestTitle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := liveView{board: newBoard(time.Now()), list: make([]watched, 6), origin: "http://127.0.0.1:54321"}
+		for width, want := range map[int]string{
+			80: " everfresh demo  0.0s  one cache, 6 resources of http://127.0.0.1:54321",
+			71: " everfresh demo  0.0s  6 resources", 40: " everfresh demo  0.0s  6 resources",
+			30: " everfresh demo  0.0s", 10: " everfre…",
+		} {
+			if got := v.title(time.Now(), width).render(width-1, false); got != want {
+				t.Errorf("%d: got %q, want %q", width, got, want)
+			}
+		}
+	})
+}
+
+// TestFailedCounts: the column FAILED counts all failures, also those that are over.
+func TestFailedCounts(t *testing.T) {
+	b := newBoard(time.Now())
+	for _, kind := range []string{"failed", "failed", "unchanged", "failed", "fetched"} {
+		b.observe(everfresh.Event{Kind: kind, Key: "a"})
+	}
+	if _, _, failed := b.resource("a"); failed != 3 {
+		t.Errorf("%d failures", failed)
+	}
+	for want, got := range map[span]span{
+		{"     -", dim}: failures(0, false), {"     3", plain}: failures(3, false), {"     3", red}: failures(3, true),
+	} {
+		if got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
 }
 
 func TestScreenWithoutColour(t *testing.T) {
@@ -242,7 +300,7 @@ func TestDemoReal(t *testing.T) {
 	if got.code != exitOK || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
-	for _, want := range []string{`settings  fetched    200, 48 B`, `(?m)^[1-9]\.\ds: \d+ refreshes: `, `missing 0\n$`} {
+	for _, want := range []string{`settings  fetched    next in .*, 200, 48 B`, `(?m)^[1-9]\.\ds: \d+ refreshes: `, `missing 0\n$`} {
 		if !regexp.MustCompile(want).MatchString(got.stdout) {
 			t.Errorf("no %s in\n%s", want, got.stdout)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
 // An answer is what is of interest in a response besides its body.
@@ -42,10 +44,10 @@ func explain(ctx context.Context, d download, now time.Time) string {
 	for _, field := range [][2]string{
 		{"status", statusText(st, last)},
 		{"validators", validators(last.header)},
-		{"decided by", st.Freshness},
-		{"lifetime", st.Lifetime.String()},
-		{"age", st.Age.Truncate(time.Second).String()},
-		{"next", fmt.Sprintf("in %v, at %s", st.Next.Sub(now).Round(time.Second), st.Next.Format(time.RFC3339))},
+		{"decided by", decidedBy(st, last.header)},
+		{"lifetime", long(st.Lifetime)},
+		{"age", long(st.Age.Truncate(time.Second))},
+		{"next", fmt.Sprintf("in %s, at %s", long(st.Next.Sub(now)), st.Next.Format(time.RFC3339))},
 		{"revalidated", revalidate(ctx, d)},
 	} {
 		fmt.Fprintf(&b, "  %-12s %s\n", field[0]+":", field[1])
@@ -53,9 +55,92 @@ func explain(ctx context.Context, d download, now time.Time) string {
 	return b.String()
 }
 
+// explainFailure tells when a resource whose refresh failed would be tried again; it is
+// empty if that is not known.
+func explainFailure(err error, now time.Time) string {
+	var failed *everfresh.RefreshError
+	if !errors.As(err, &failed) || failed.Next.IsZero() {
+		return ""
+	}
+	wait := max(failed.Next.Sub(now), 0)
+	precision := 10 * time.Millisecond
+	if wait >= time.Second {
+		precision = 100 * time.Millisecond
+	}
+	wait = wait.Round(precision)
+	why := "back-off"
+	var status *everfresh.StatusError
+	if errors.As(err, &status) {
+		// An earlier Retry-After than the back-off decides nothing.
+		asked, ok := rfc9111.ParseRetryAfter(status.Header.Get("Retry-After"), now)
+		if ok && asked.Round(precision) >= wait {
+			why = "Retry-After"
+		}
+	}
+	return fmt.Sprintf("%s\n  %-12s in %s (%s)\n", failed.Key, "next try:", long(wait), why)
+}
+
+// raised ends the rule of a value for whose freshness the minimum decided.
+const raised = ", raised to the minimum"
+
+// decidedBy tells what decided how long the value is fresh. The cache does not say of a
+// lifetime that it could not be read, nor of no header how long the minimum is.
+func decidedBy(st everfresh.Status, h http.Header) string {
+	rule, isRaised := strings.CutSuffix(st.Freshness, raised)
+	if !isRaised {
+		return st.Freshness
+	}
+	minimum := "the minimum of " + long(st.FreshUntil.Sub(st.CheckedAt)) + " applies"
+	switch {
+	case malformedAge(h, rule):
+		return rule + " is malformed; " + minimum
+	case rule == "none":
+		return "no header of the origin; " + minimum
+	default:
+		return st.Freshness
+	}
+}
+
+// malformedAge reports whether rule is a directive of Cache-Control whose number of
+// seconds is none.
+func malformedAge(h http.Header, rule string) bool {
+	if rule != "max-age" && rule != "s-maxage" {
+		return false
+	}
+	for _, line := range h.Values("Cache-Control") {
+		for member := range strings.SplitSeq(line, ",") {
+			name, seconds, _ := strings.Cut(strings.TrimSpace(member), "=")
+			if !strings.EqualFold(strings.TrimSpace(name), rule) {
+				continue
+			}
+			seconds = strings.Trim(strings.TrimSpace(seconds), `"`)
+			if seconds == "" || strings.Trim(seconds, "0123456789") != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// long renders d for people, in days and hours where there are many.
+func long(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d > -2*day && d < 2*day {
+		if d%time.Second != 0 && (d >= time.Second || d <= -time.Second) {
+			d = d.Round(time.Second)
+		}
+		return d.String()
+	}
+	d = d.Round(time.Hour)
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return fmt.Sprintf("%dd%dh", d/day, max(d%day, -(d%day))/time.Hour)
+}
+
 // statusText describes the answer itself.
 func statusText(st everfresh.Status, last *answer) string {
-	text := fmt.Sprintf("%d %s, %d bytes", st.Code, http.StatusText(st.Code), st.Bytes)
+	text := fmt.Sprintf("%d %s, %s", st.Code, http.StatusText(st.Code), plural(st.Bytes, "byte", "bytes"))
 	if coding := last.header.Get("Content-Encoding"); coding != "" {
 		text += fmt.Sprintf(" (sent as %s)", coding)
 	}

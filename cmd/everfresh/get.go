@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/everfresh-go/everfresh"
 )
@@ -23,6 +26,8 @@ type getCommand struct {
 	timeout  time.Duration
 	maxBytes int64
 	file     string
+	tty      bool // the payloads go to a terminal
+	within   bool // the last of them ended within a line
 	urls     []string
 }
 
@@ -54,6 +59,7 @@ func parseGet(args []string, std console) (*getCommand, error) {
 	if problem := g.problem(); problem != "" {
 		return nil, &usageError{command: "get", text: "get: " + problem}
 	}
+	g.tty = isTerminal(std.stdout)
 	return g, nil
 }
 
@@ -62,21 +68,21 @@ func (g *getCommand) problem() string {
 	switch {
 	case len(g.urls) == 0:
 		return "no URL"
-	case g.header.wrong:
-		return "-H wants 'Name: value', and cannot set Host" // a value may be secret
+	case g.header.problem != "":
+		return g.header.problem
 	case g.timeout <= 0:
 		return "--timeout is not positive"
 	case g.maxBytes <= 0:
 		return "--max-bytes is not positive"
 	default:
-		return ""
+		return urlProblem(g.urls...)
 	}
 }
 
 // A headerFlag is the values of -H.
 type headerFlag struct {
-	fields [][2]string
-	wrong  bool
+	fields  [][2]string
+	problem string // what is wrong with the first field that cannot be sent
 }
 
 // String implements flag.Value.
@@ -86,11 +92,27 @@ func (*headerFlag) String() string { return "" }
 func (h *headerFlag) Set(field string) error {
 	name, value, ok := strings.Cut(field, ":")
 	name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
-	if !ok || name == "" || name == "Host" {
-		h.wrong = true
-	}
-	h.fields = append(h.fields, [2]string{name, strings.TrimSpace(value)})
+	value = strings.TrimSpace(value)
+	h.problem = firstProblem(h.problem, fieldProblem(name, value, ok))
+	h.fields = append(h.fields, [2]string{name, value})
 	return nil
+}
+
+// fieldProblem says what is wrong with a header field, and shows neither its value nor
+// its name, which may be a value without a name.
+func fieldProblem(name, value string, colon bool) string {
+	switch {
+	case !colon || name == "":
+		return "-H wants 'Name: value'"
+	case !httpguts.ValidHeaderFieldName(name):
+		return "-H: a field has a name that cannot be sent"
+	case !httpguts.ValidHeaderFieldValue(value):
+		return "-H: a field has a value that cannot be sent"
+	case name == "Host":
+		return "-H cannot set Host, which is that of the URL"
+	default:
+		return ""
+	}
 }
 
 // A download is a URL of the command line.
@@ -101,12 +123,18 @@ type download struct {
 
 // run prints every payload. It goes on after a URL that failed, and says so at the end.
 func (g *getCommand) run(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	cache := everfresh.NewCache(ctx, g.options()...)
 	defer cache.Close() //nolint:contextcheck // Closing has its own time limit.
 	var failed []error
 	var payloads [][]byte
 	for _, d := range g.start(cache, &failed) {
 		payload, err := g.fetch(ctx, d)
+		if ctx.Err() != nil {
+			return g.finish(nil, append(failed, errInterrupted))
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -162,18 +190,41 @@ func register(cache *everfresh.Cache, url string) (download, error) {
 // write to it prints the payload.
 func (g *getCommand) fetch(ctx context.Context, d download) ([]byte, error) {
 	payload, err := d.resource.Get(ctx)
-	if err != nil {
+	if err := g.breakLine(); err != nil {
 		return nil, err
 	}
-	if g.verbose {
-		if err := printText(g.std.stderr, explain(ctx, d, time.Now())); err != nil {
+	if err != nil {
+		return nil, firstOf(g.tell(explainFailure(err, time.Now())), err)
+	}
+	if g.verbose { // explaining asks the origin once more
+		if err := g.tell(explain(ctx, d, time.Now())); err != nil {
 			return nil, err
 		}
 	}
 	if g.file != "" {
 		return payload, nil
 	}
+	if len(payload) > 0 {
+		g.within = !bytes.HasSuffix(payload, []byte("\n"))
+	}
 	return nil, write(g.std.stdout, payload)
+}
+
+// tell prints an explanation, if that was asked for.
+func (g *getCommand) tell(explanation string) error {
+	if !g.verbose {
+		return nil
+	}
+	return printText(g.std.stderr, explanation)
+}
+
+// breakLine keeps what follows on a terminal apart from the last payload.
+func (g *getCommand) breakLine() error {
+	if !g.tty || !g.within {
+		return nil
+	}
+	g.within = false
+	return write(g.std.stdout, []byte("\n"))
 }
 
 // finish writes the file, if everything is there for it.

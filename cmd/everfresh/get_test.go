@@ -29,6 +29,17 @@ func site(t *testing.T) (base string, hits *sync.Map) {
 	var count atomic.Int64
 	mux := http.NewServeMux()
 	mux.HandleFunc("/text", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "text\n") })
+	mux.HandleFunc("/byte", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") })
+	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) { // those of the query
+		for name, values := range r.URL.Query() {
+			w.Header().Set(name, values[0])
+		}
+		fmt.Fprint(w, "one\n")
+	})
+	mux.HandleFunc("/busy", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", r.FormValue("after"))
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
 	mux.HandleFunc("/binary", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0, 0xff, '\r', '\n', 0x1b}) })
 	mux.HandleFunc("/empty", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/etag", func(w http.ResponseWriter, r *http.Request) {
@@ -115,13 +126,9 @@ func TestGetFails(t *testing.T) {
 		{"too slow", "--timeout 50ms URL/hang", "", `everfresh: fetch "URL/hang": no answer within 50ms: context deadline exceeded`},
 		{"cut short", "URL/cut", "", `everfresh: read "URL/cut": .*`},
 		{"nobody there", refused + "/?key=" + secret, "", `everfresh: fetch "` + refused + `/\?key=…": .*refused`},
-		{"no scheme", "a.test/keys", "", `everfresh: register ".*": URL not allowed: .*`},
-		{"another scheme", "file:///etc/passwd", "", `everfresh: register ".*": URL not allowed: .*`},
-		{"userinfo", "http://user:" + secret + "@a.test/", "", `everfresh: register "http://a.test/": URL not allowed: .*`},
-		{"invalid header", "URL/text -H X(y):" + secret, "", `everfresh: register: invalid header field`},
 		{
-			"some of them", "URL/none URL/text ftp://a.test/ URL/gzip", "text\nunpacked",
-			`everfresh: register "ftp://a.test/": .*` + "\n" + `everfresh: fetch "URL/none": unexpected status 404 Not Found`,
+			"some of them", "URL/none URL/text " + refused + " URL/gzip", "text\nunpacked",
+			`everfresh: fetch "URL/none": unexpected status 404 Not Found` + "\n" + `everfresh: fetch "` + refused + `": .*refused`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,11 +149,66 @@ func TestGetFails(t *testing.T) {
 
 // TestGetHeaderUsage: a header that cannot be sent is refused, and not shown.
 func TestGetHeaderUsage(t *testing.T) {
-	for _, field := range []string{secret, ":" + secret, "Host: " + secret, " host :" + secret} {
-		got := command(t.Context(), "get", "-H", field, "http://a.test/")
-		want := "everfresh: get: -H wants 'Name: value', and cannot set Host\nSee \"everfresh help get\".\n"
+	for field, want := range map[string]string{
+		secret:                      "-H wants 'Name: value'",
+		":" + secret:                "-H wants 'Name: value'",
+		"Host: " + secret:           "-H cannot set Host, which is that of the URL",
+		" host :" + secret:          "-H cannot set Host, which is that of the URL",
+		"Bad Name: " + secret:       "-H: a field has a name that cannot be sent",
+		secret + "(y): z":           "-H: a field has a name that cannot be sent",
+		"X-Key: " + secret + "\x00": "-H: a field has a value that cannot be sent",
+	} {
+		want = "everfresh: get: " + want + "\nSee \"everfresh help get\".\n"
+		got := command(t.Context(), "get", "-H", field, "-H", "X-Good: one", "http://a.test/")
 		if got != (result{exitUsage, "", want}) {
 			t.Errorf("%s: %+v", field, got)
+		}
+	}
+}
+
+// TestGetURLUsage: what is no URL is refused before anything is fetched, and its secrets
+// are not shown.
+func TestGetURLUsage(t *testing.T) {
+	base, hits := site(t)
+	const notWeb = " is not an http or https URL; want one like https://host/path"
+	for rawURL, want := range map[string]string{
+		"foo":                                `"foo"` + notWeb,
+		"127.0.0.1:8765/x":                   `"127.0.0.1:8765/x"` + notWeb,
+		"a.test/keys?key=" + secret:          `"a.test/keys?key=…"` + notWeb,
+		"user:" + secret + "@a.test/":        `"a.test/"` + notWeb,
+		"file:///etc/passwd":                 `"file:///etc/passwd"` + notWeb,
+		"http://user:" + secret + "@a.test/": `"http://a.test/": userinfo is not allowed`,
+		"HTTPS://":                           `"HTTPS://": not absolute, or without a host`,
+		"http://a.test:99999/?key=" + secret: `"http://a.test:99999/?key=…": invalid port`,
+	} {
+		want = "everfresh: get: " + want + "\nSee \"everfresh help get\".\n"
+		got := command(t.Context(), "get", base+"/text", rawURL)
+		if got != (result{exitUsage, "", want}) {
+			t.Errorf("%s: %+v, want %q", rawURL, got, want)
+		}
+	}
+	if _, ok := hits.Load("/text"); ok {
+		t.Error("something was fetched")
+	}
+}
+
+// TestGetOnATerminal: payloads that end within a line are kept apart.
+func TestGetOnATerminal(t *testing.T) {
+	base, _ := site(t)
+	for args, want := range map[string]string{
+		"URL/etag URL/text URL/gzip":  "tagged\ntext\nunpacked",
+		"URL/text URL/etag":           "text\ntagged",
+		"URL/etag URL/empty URL/text": "tagged\ntext\n",
+	} {
+		var out bytes.Buffer
+		std := console{stdout: &out, stderr: io.Discard, env: noEnv}
+		g, err := parseGet(strings.Fields(strings.ReplaceAll(args, "URL", base)), std)
+		if err != nil || g.tty {
+			t.Fatalf("tty %t, %v", g.tty, err)
+		}
+		g.tty = true
+		if err := g.run(t.Context()); err != nil || out.String() != want {
+			t.Errorf("%s: got %q, %v", args, out.String(), err)
 		}
 	}
 }
@@ -201,8 +263,11 @@ func TestGetInterrupted(t *testing.T) {
 	got := command(ctx, "get", "--timeout", "1m", base+"/hang")
 	cancel()
 	waiting.Wait()
-	if got.code != exitFailure || got.stdout != "" || !strings.HasPrefix(got.stderr, "everfresh: ") {
+	if want := (result{exitInterrupted, "", "everfresh: interrupted\n"}); got != want {
 		t.Errorf("%+v", got)
+	}
+	if got := command(ctx, "get", base+"/text"); got != (result{exitInterrupted, "", "everfresh: interrupted\n"}) {
+		t.Errorf("interrupted already: %+v", got)
 	}
 }
 
@@ -247,9 +312,18 @@ func TestGetExplains(t *testing.T) {
 			"next": `in 1h(50m0|49m5\d)s, at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S+`, "revalidated": "304",
 		}},
 		{"/text", "text\n", map[string]string{
-			"status": "200 OK, 5 bytes", "validators": "none", "decided by": "none, raised to the minimum",
+			"status": "200 OK, 5 bytes", "validators": "none", "decided by": "no header of the origin; the minimum of 15m0s applies",
 			"lifetime": "0s", "age": "[01]s", "next": "in (15m0|14m59)s, at .*", "revalidated": "200, same bytes",
 		}},
+		{"/headers?Cache-Control=max-age=31536000", "one\n", map[string]string{
+			"decided by": "max-age, cut to the maximum", "lifetime": "365d", "next": "in 30d, at .*",
+		}},
+		{"/headers?Cache-Control=max-age=soon", "one\n", map[string]string{
+			"decided by": "max-age is malformed; the minimum of 15m0s applies",
+		}},
+		{"/headers?Cache-Control=max-age=60", "one\n", map[string]string{"decided by": "max-age, raised to the minimum"}},
+		{"/headers?Cache-Control=no-store", "one\n", map[string]string{"decided by": "no-store, raised to the minimum"}},
+		{"/byte", "1", map[string]string{"status": "200 OK, 1 byte"}},
 		{"/changing", "answer 1", map[string]string{"revalidated": "changed"}},
 		{"/once", "once", map[string]string{
 			"status": "200 OK, 4 bytes", "revalidated": "failed: unexpected status 500 Internal Server Error",
@@ -260,6 +334,39 @@ func TestGetExplains(t *testing.T) {
 		t.Run(tt.path, func(t *testing.T) {
 			expect(t, explained(t, tt.payload, base+tt.path), tt.want)
 		})
+	}
+}
+
+// TestGetExplainsFailures: what fails is tried again, and -v says when.
+func TestGetExplainsFailures(t *testing.T) {
+	base, _ := site(t)
+	for path, want := range map[string]string{
+		"/none":             `next try:    in 2\d0ms \(back-off\)`,
+		"/busy?after=120":   `next try:    in (120|119\.\d)?(2m0)?s \(Retry-After\)`,
+		"/busy?after=0":     `next try:    in 2\d0ms \(back-off\)`,
+		"/busy?after=later": `next try:    in 2\d0ms \(back-off\)`,
+	} {
+		got := command(t.Context(), "get", "-v", base+path)
+		shown, _, query := strings.Cut(base+path, "=")
+		if query {
+			shown += "=…"
+		}
+		expr := "^" + regexp.QuoteMeta(shown) + "\n  " + want + "\neverfresh: fetch .*\n$"
+		if got.code != exitFailure || !regexp.MustCompile(expr).MatchString(got.stderr) {
+			t.Errorf("%s: %+v, want %s", path, got, expr)
+		}
+	}
+}
+
+func TestLong(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 250 * time.Millisecond: "250ms", 1500 * time.Millisecond: "2s", 15 * time.Minute: "15m0s",
+		-3 * time.Second: "-3s", 47*time.Hour + time.Minute: "47h1m0s", 48 * time.Hour: "2d",
+		30*24*time.Hour - time.Second: "30d", 8760 * time.Hour: "365d", 53*time.Hour + time.Minute: "2d5h", -53 * time.Hour: "-2d5h",
+	} {
+		if got := long(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
 	}
 }
 

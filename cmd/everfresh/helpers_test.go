@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/everfresh-go/everfresh"
 )
 
 var update = flag.Bool("update", false, "write the files in testdata anew")
@@ -131,3 +134,24 @@ func (w *fullWriter) Write(p []byte) (int, error) {
 }
 
 var _ io.Writer = (*fullWriter)(nil)
+
+// contextOver returns a context that has ended.
+func contextOver(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx, cancel
+}
+
+// newerRecord is a record whose header has a schema that is not known yet.
+func newerRecord(t *testing.T) []byte {
+	t.Helper()
+	b, err := (&everfresh.Record{Key: "k", Status: 200}).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = bytes.Replace(b, []byte(`"schema":1`), []byte(`"schema":9`), 1)
+	body := b[:len(b)-sha256.Size]
+	sum := sha256.Sum256(body)
+	return append(bytes.Clone(body), sum[:]...)
+}

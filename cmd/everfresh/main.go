@@ -1,8 +1,10 @@
 // Command everfresh shows what the everfresh library does: with a demonstration that
-// needs nothing else, and with any URL.
+// needs nothing else, with any URL, and with what a cache has stored.
 //
 //	everfresh demo               watch a cache, and an origin that fails now and then
 //	everfresh get -v URL         print a payload, and how its freshness was worked out
+//	everfresh watch URL...       keep URLs fresh, and watch how
+//	everfresh store ls DIR       see what a cache has stored, check it and remove it
 //	everfresh version
 //	everfresh help [COMMAND]
 package main
@@ -10,7 +12,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +25,12 @@ const (
 	exitOK = iota
 	exitFailure
 	exitUsage
+
+	exitInterrupted = 130 // 128 and the number of SIGINT, as shells have it
 )
+
+// errInterrupted says that a signal ended a command before it was done.
+var errInterrupted = errors.New("interrupted")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -66,6 +72,10 @@ func dispatch(ctx context.Context, command string, args []string, std console) e
 		return runDemo(ctx, args, std)
 	case "get":
 		return runGet(ctx, args, std)
+	case "watch":
+		return runWatch(ctx, args, std)
+	case "store":
+		return runStore(ctx, args, std)
 	case "version", "-version", "--version":
 		return runVersion(args, std)
 	case "help", "-h", "-help", "--help":
@@ -84,6 +94,9 @@ func report(std console, err error) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintf(std.stderr, "%s\n%s\n", named(wrong), hint(wrong.command))
 		return exitUsage
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintln(std.stderr, named(err))
+		return exitInterrupted
 	default:
 		fmt.Fprintln(std.stderr, named(err))
 		return exitFailure
@@ -98,26 +111,4 @@ func named(err error) string {
 
 func hint(command string) string {
 	return fmt.Sprintf("See %q.", strings.TrimSpace("everfresh help "+command))
-}
-
-// parse parses args with flags before, between and after the operands, which it
-// returns; "--" ends the flags. It returns flag.ErrHelp if help was asked for.
-func parse(flags *flag.FlagSet, args []string) ([]string, error) {
-	flags.SetOutput(io.Discard) // the error says it all
-	flags.Usage = func() {}
-	var operands []string
-	for {
-		err := flags.Parse(args)
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, flag.ErrHelp
-		}
-		if err != nil {
-			return nil, &usageError{command: flags.Name(), text: flags.Name() + ": " + err.Error()}
-		}
-		rest := flags.Args()
-		if parsed := len(args) - len(rest); len(rest) == 0 || parsed > 0 && args[parsed-1] == "--" {
-			return append(operands, rest...), nil
-		}
-		operands, args = append(operands, rest[0]), rest[1:]
-	}
 }

@@ -49,6 +49,18 @@ const (
 func (s *screen) open() error  { return printText(s.out, enterScreen) }
 func (s *screen) close() error { return printText(s.out, leaveScreen) }
 
+// leave closes the screen and prints rows where the user sees them after the end.
+func (s *screen) leave(rows []row, width int) error {
+	if err := s.close(); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		b.WriteString(r.render(width, s.colour) + "\n")
+	}
+	return printText(s.out, b.String()+"\n")
+}
+
 // draw shows rows, as much of them as fits.
 func (s *screen) draw(rows []row, width, height int) error {
 	s.frame.Reset()
@@ -65,12 +77,11 @@ func (s *screen) draw(rows []row, width, height int) error {
 	return printText(s.out, s.frame.String())
 }
 
-// render returns the first width columns of r.
+// render returns the first width columns of r; an ellipsis stands for the rest.
 func (r row) render(width int, colour bool) string { //nolint:revive // The flag is a setting of the screen.
 	var b strings.Builder
-	for _, s := range r {
-		text := cut(s.text, width)
-		width -= utf8.RuneCountInString(text)
+	for _, s := range r.fit(width) {
+		text := s.text
 		if text == "" {
 			continue
 		}
@@ -81,6 +92,29 @@ func (r row) render(width int, colour bool) string { //nolint:revive // The flag
 		b.WriteString("\x1b[" + string(s.style) + "m" + text + "\x1b[0m")
 	}
 	return strings.TrimRight(b.String(), " ")
+}
+
+// fit returns r if it fits width, else what does of it and an ellipsis. White space at
+// the end needs no room.
+func (r row) fit(width int) row {
+	var text strings.Builder
+	for _, s := range r {
+		text.WriteString(s.text)
+	}
+	if utf8.RuneCountInString(strings.TrimRight(text.String(), " ")) <= width {
+		return r
+	}
+	room := max(width-1, 0)
+	var kept row
+	for _, s := range r {
+		n := utf8.RuneCountInString(s.text)
+		if n > room {
+			return append(kept, span{cut(s.text, room) + cut("…", width), s.style})
+		}
+		room -= n
+		kept = append(kept, s)
+	}
+	return kept
 }
 
 // cut returns the first width characters of s.

@@ -19,10 +19,13 @@ func TestRender(t *testing.T) {
 	}{
 		{80, false, "état good end"},
 		{80, true, "état\x1b[32m good \x1b[0mend"},
-		{7, false, "état go"},
-		{7, true, "état\x1b[32m go\x1b[0m"},
-		{4, true, "état"},
-		{1, true, "é"},
+		{13, false, "état good end"},
+		{12, false, "état good e…"},
+		{7, false, "état g…"},
+		{7, true, "état\x1b[32m g…\x1b[0m"},
+		{5, true, "état\x1b[32m…\x1b[0m"},
+		{4, true, "éta…"},
+		{1, true, "…"},
 		{0, true, ""},
 		{-1, true, ""},
 	} {
@@ -38,8 +41,8 @@ func TestDrawSmall(t *testing.T) {
 		width, height int
 		want          string
 	}{
-		{5, 2, cursorHome + "abcd" + clearRight + "\r\n" + "1234" + clearRight + clearBelow},
-		{3, 1, cursorHome + "ab" + clearRight + clearBelow},
+		{5, 2, cursorHome + "abc…" + clearRight + "\r\n" + "123…" + clearRight + clearBelow},
+		{3, 1, cursorHome + "a…" + clearRight + clearBelow},
 		{1, 1, cursorHome + clearRight + clearBelow},
 		{9, 0, cursorHome + clearBelow},
 	} {

@@ -4,6 +4,10 @@ package main
 
 import "os"
 
+// notifyResize returns a channel that never receives: the size is looked at for each
+// frame anyway.
+func notifyResize() (changed <-chan os.Signal, stop func()) { return nil, func() {} }
+
 // windowSize reports whether f looks like a terminal; its size is not known.
 func windowSize(f *os.File) (width, height int, ok bool) {
 	info, err := f.Stat()

@@ -4,9 +4,17 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"unsafe"
 )
+
+// notifyResize listens for SIGWINCH, so that a resized window is drawn anew at once.
+func notifyResize() (changed <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGWINCH)
+	return c, func() { signal.Stop(c) }
+}
 
 // windowSize asks the kernel for the size of a terminal; ok is false if f is none.
 func windowSize(f *os.File) (width, height int, ok bool) {

@@ -10,7 +10,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// A view shows a demonstration.
+// A view shows a cache at work.
 type view interface {
 	open() error
 	show(now time.Time) error
@@ -69,22 +69,14 @@ func (v *liveView) show(now time.Time) error {
 // close leaves the last table where the user sees it. It shows the cache at work, not
 // what closing it left.
 func (v *liveView) close(time.Time) error {
-	if err := v.screen.close(); err != nil {
-		return err
-	}
 	width, _ := v.size()
-	var b strings.Builder
-	for _, r := range v.shown {
-		b.WriteString(r.render(width, v.screen.colour) + "\n")
-	}
-	return printText(v.screen.out, b.String()+"\n")
+	return v.screen.leave(v.shown, width)
 }
 
 // table returns the title and a row for each resource.
 func (v *liveView) table(now time.Time, width int) []row {
-	about := fmt.Sprintf("  %s  one cache, %d resources of %s", seconds(now.Sub(v.board.start)), len(v.list), v.origin)
 	rows := []row{
-		{{" everfresh demo", bold}, {about, dim}},
+		v.title(now, width),
 		nil,
 		{{fmt.Sprintf(columns, "RESOURCE", "STATE", "FRESHNESS", "AGE", "NEXT", "LAST", "VALUE", "SIZE", "FAILED"), dim}},
 	}
@@ -101,6 +93,21 @@ func (v *liveView) table(now time.Time, width int) []row {
 	return rows
 }
 
+// title says as much about the demonstration as there is room for.
+func (v *liveView) title(now time.Time, width int) row {
+	name := span{" everfresh demo", bold}
+	length := "  " + seconds(now.Sub(v.board.start))
+	resources := fmt.Sprintf("  %d resources", len(v.list))
+	for _, about := range []string{
+		fmt.Sprintf("%s  one cache, %d resources of %s", length, len(v.list), v.origin), length + resources, length,
+	} {
+		if len(name.text)+len(about) < width {
+			return row{name, {about, dim}}
+		}
+	}
+	return row{name}
+}
+
 // columns is the layout of the table, 79 columns in all.
 const columns = " %-8s  %-10s  %-10s  %5s  %5s  %-7s  %5s %7s  %6s"
 
@@ -110,7 +117,7 @@ const wide = 108
 // resource returns the row of one resource.
 func (v *liveView) resource(w watched, now time.Time) row {
 	st := w.status()
-	last, count := v.board.resource(st.Key)
+	last, count, failed := v.board.resource(st.Key)
 	state := stateOf(st, now)
 	left, gone := v.bar(st, now)
 	return row{
@@ -121,7 +128,7 @@ func (v *liveView) resource(w watched, now time.Time) row {
 		{fmt.Sprintf("%5s  %5s  ", age(st, now), next(st, now)), plain},
 		{fmt.Sprintf("%-7s  ", last), answerStyle(last)},
 		{value(st, count), plain},
-		failures(st),
+		failures(failed, st.Failures > 0),
 	}
 }
 
@@ -206,11 +213,16 @@ func value(st everfresh.Status, count int) string {
 	return fmt.Sprintf("%5s %7s  ", fmt.Sprintf("#%d", count), size(st.Bytes))
 }
 
-func failures(st everfresh.Status) span {
-	if st.Failures == 0 {
+// failures renders a number of failures, which stands out while it grows.
+func failures(n int, failing bool) span {
+	switch {
+	case n == 0:
 		return span{fmt.Sprintf("%6s", "-"), dim}
+	case failing:
+		return span{fmt.Sprintf("%6d", n), red}
+	default:
+		return span{fmt.Sprintf("%6d", n), plain}
 	}
-	return span{fmt.Sprintf("%6d", st.Failures), red}
 }
 
 var whatStyle = map[string]style{

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// asidePrefix begins the names under which a cache keeps damaged records aside.
+const asidePrefix = "quarantine."
+
+// A checkup counts what check found.
+type checkup struct {
+	good, aside int
+	bad         map[string]int // by kind
+	unlisted    bool           // there are more that cannot be read, but not how many
+
+	problems strings.Builder // a line for each
+}
+
+// check reads everything: the records, and the names of files, in which they are.
+func (s *storeCommand) check(ctx context.Context, records, files store.Storage) error {
+	found := checkup{bad: make(map[string]int)}
+	for item, err := range records.List(ctx, "") {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // of all that the listing could not read, after the others
+			found.unlisted = true
+			found.noteProblem("some records", err)
+			continue
+		}
+		if strings.HasPrefix(item.Key, asidePrefix) {
+			found.aside++
+			continue
+		}
+		found.note(item.Key, readRecord(ctx, records, item.Key))
+	}
+	if s.keyFile != "" {
+		found.noteBare(ctx, files)
+	}
+	if ctx.Err() != nil { // which may have cut the listing short
+		return ctx.Err()
+	}
+	return firstOf(printText(s.std.stdout, found.report()), found.verdict())
+}
+
+// noteBare counts what is not encrypted in files, which an encrypted store leaves out.
+func (c *checkup) noteBare(ctx context.Context, files store.Storage) {
+	for item, err := range files.List(ctx, "") {
+		if err == nil && !strings.HasPrefix(item.Key, sealedPrefix) { // errors were noted already
+			c.note(item.Key, errBare)
+		}
+	}
+}
+
+var (
+	errNewer = errors.New("written by a newer version")
+	errBare  = errors.New("not encrypted, and left out with --keys")
+)
+
+// readRecord reads the record of this name.
+func readRecord(ctx context.Context, records store.Storage, name string) error {
+	item, err := records.Load(ctx, name)
+	if err != nil {
+		return err
+	}
+	err = new(everfresh.Record).UnmarshalBinary(item.Value)
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return errNewer
+	}
+	return err
+}
+
+// note counts what reading a record came to.
+func (c *checkup) note(name string, err error) {
+	switch {
+	case err == nil:
+		c.good++
+	case !errors.Is(err, store.ErrNotFound): // which was removed meanwhile
+		c.bad[c.noteProblem(name, err)]++
+	}
+}
+
+// The kinds of what cannot be served, in the order of the report.
+const (
+	damaged    = "damaged"
+	locked     = "encrypted without a key"
+	bare       = "not encrypted"
+	newer      = "of a newer version"
+	unreadable = "not readable"
+)
+
+// noteProblem adds a line about err, and returns its kind.
+func (c *checkup) noteProblem(name string, err error) (kind string) {
+	var problem string
+	switch {
+	case errors.Is(err, errNewer):
+		kind, problem = newer, err.Error()
+	case errors.Is(err, errBare):
+		kind, problem = bare, err.Error()
+	case errors.Is(err, errSealed):
+		kind, problem = locked, "encrypted, which wants --keys"
+	case errors.Is(err, store.ErrCorrupt) && errors.Is(err, store.ErrKeyUnavailable): // several records
+		kind, problem = unreadable, "damaged, or encrypted with a key that is not here"
+	case errors.Is(err, store.ErrKeyUnavailable):
+		kind, problem = locked, "encrypted with a key that is not here"
+	case errors.Is(err, store.ErrCorrupt):
+		kind, problem = damaged, "damaged"
+	default:
+		kind, problem = unreadable, "cannot be read: "+err.Error()
+	}
+	fmt.Fprintf(&c.problems, "%s: %s\n", printable(name), problem)
+	return kind
+}
+
+// report lists the problems, and counts all.
+func (c *checkup) report() string {
+	parts := []string{plural(c.good, "record", "records") + " good"}
+	for _, kind := range []string{damaged, locked, bare, newer, unreadable} {
+		if n := c.bad[kind]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	if c.unlisted {
+		parts = append(parts, "others not readable")
+	}
+	if c.aside > 0 {
+		parts = append(parts, fmt.Sprintf("%d in quarantine", c.aside))
+	}
+	return c.problems.String() + strings.Join(parts, ", ") + "\n"
+}
+
+// verdict is an error if a record cannot be served. What is in quarantine was replaced.
+func (c *checkup) verdict() error {
+	if len(c.bad) == 0 && !c.unlisted {
+		return nil
+	}
+	return errors.New("not every record can be served")
+}

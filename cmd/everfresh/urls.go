@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/everfresh-go/everfresh/internal/weburl"
+)
+
+// urlProblem says what is wrong with the first URL that cannot be fetched.
+func urlProblem(urls ...string) string {
+	for _, u := range urls {
+		_, err := weburl.Parse(u)
+		switch {
+		case err == nil:
+		case isWeb(u):
+			return fmt.Sprintf("%q: %s", shownURL(u), strings.TrimPrefix(err.Error(), "url: "))
+		default:
+			return fmt.Sprintf("%q is not an http or https URL; want one like https://host/path", shownURL(u))
+		}
+	}
+	return ""
+}
+
+// isWeb reports whether rawURL begins as a URL of the web does.
+func isWeb(rawURL string) bool {
+	scheme, _, ok := strings.Cut(rawURL, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// shownURL is what the user wrote, without its secrets. What has no scheme is taken for
+// a URL that lacks it.
+func shownURL(rawURL string) string {
+	if strings.Contains(rawURL, "://") {
+		return weburl.Redact(rawURL)
+	}
+	const scheme = "http://"
+	return strings.TrimPrefix(weburl.Redact(scheme+rawURL), scheme)
+}
