@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"errors"
+	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,28 +18,79 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the origin, as the program is.
+// TestMain lets the test binary be the child of a test, as the program is of itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "-serve" {
-		if err := serve(os.Stdin, os.Stdout); err != nil {
-			panic(err)
-		}
+	if is, err := child(os.Args[1:]); is {
+		exit(err)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-func TestReadmeHasTheTablesOfTheRawOutput(t *testing.T) {
-	text, err := os.ReadFile(readme)
+func TestPagesHaveTheFiguresOfTheRawOutput(t *testing.T) {
+	files, err := pages(rawDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := withTables(string(text), rawDir)
+	for file, want := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		} else if string(text) != want {
+			t.Errorf("%s differs from what the raw output gives: run go run . -table", file)
+		}
+	}
+	drawn, err := filepath.Glob(filepath.Join(plotDir, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(text) != want {
-		t.Error("README.md differs from what the raw output gives: run go run . -table")
+	for _, file := range drawn {
+		if _, ok := files[file]; !ok {
+			t.Errorf("%s is not made from raw output", file)
+		}
+		if shown := "plots/" + filepath.Base(file); !strings.Contains(files[scalePage], shown) {
+			t.Errorf("docs/scale.md does not show %s", shown)
+		}
+	}
+}
+
+// TestPlotsAreXML: a plot that a browser refuses shows nothing.
+func TestPlotsAreXML(t *testing.T) {
+	for _, p := range plots(runsWith(good)) {
+		d := xml.NewDecoder(strings.NewReader(p.svg()))
+		texts := 0
+		for {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", p.file, err)
+			}
+			if e, ok := token.(xml.StartElement); ok && e.Name.Local == "text" {
+				texts++
+			}
+		}
+		if texts < 6 || strings.Contains(p.svg(), "NaN") || strings.Contains(p.svg(), "Inf") {
+			t.Errorf("%s has %d texts, and a figure that is no number: %t", p.file, texts, strings.Contains(p.svg(), "NaN"))
+		}
+	}
+}
+
+func TestAxis(t *testing.T) {
+	a := axisOf([]float64{3, 47}, false, 0, 100)
+	if got := a.marks(); !slices.Equal(got, []float64{0, 10, 20, 30, 40, 50}) {
+		t.Errorf("marks %v", got)
+	}
+	if got := a.pixel(25); got != 50 {
+		t.Errorf("25 of 50 is at %v, want the middle", got)
+	}
+	a = axisOf([]float64{2, 900}, true, 0, 300)
+	if got := a.marks(); !slices.Equal(got, []float64{1, 10, 100, 1000}) {
+		t.Errorf("marks %v", got)
+	}
+	if got := a.pixel(10); math.Abs(got-100) > 0.001 {
+		t.Errorf("10 of 1 to 1000 is at %v, want a third", got)
 	}
 }
 
@@ -53,22 +108,22 @@ func TestRawOutputIsWhole(t *testing.T) {
 
 // TestSmoke runs every candidate of every group, a few times.
 func TestSmoke(t *testing.T) {
-	tiny := scale{resources: 20, origin: 8, callers: 4, rounds: 2, slices: 2, slice: 100 * time.Microsecond}
+	tiny := scale{resources: 20, origin: 8, callers: 4, rounds: 1, slices: 2, slice: 100 * time.Microsecond, most: 20}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
 			ms, err := g.measure(t.Context(), tiny)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(ms) != tiny.rounds*len(g.rows) {
-				t.Errorf("%d measurements, want %d rounds of %d candidates", len(ms), tiny.rounds, len(g.rows))
+			if rounds := tiny.roundsOf(g); len(ms) != rounds*len(g.rows) {
+				t.Errorf("%d measurements, want %d rounds of %d candidates", len(ms), rounds, len(g.rows))
 			}
 			for _, m := range ms {
 				if !slices.ContainsFunc(g.rows, func(r row) bool { return r.name == m.candidate }) {
 					t.Errorf("candidate %s has no row in the table", m.candidate)
 				}
-				if m.ns <= 0 || (g.cpu && m.cpu <= 0) {
-					t.Errorf("round %d of %s: %v ns, %v µs", m.round, m.candidate, m.ns, m.cpu)
+				if len(m.sample) != len(g.columns) || slices.Max(rates(m.sample)) <= 0 {
+					t.Errorf("round %d of %s: %v, want figures for %v", m.round, m.candidate, m.sample, g.columns)
 				}
 			}
 		})
@@ -137,7 +192,7 @@ func TestRawRoundTrip(t *testing.T) {
 		{1, g.name, "bare", sample{1.25, 0, 0, 0}},
 		{2, g.name, "peek", sample{1234567.5, 1.5, 100.5, 17.25}},
 	}
-	if err := writeRaw(dir, g.name, want); err != nil {
+	if err := writeRaw(dir, g, want); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, g.name+".txt"))
@@ -148,7 +203,7 @@ func TestRawRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(r.ms, want) {
+	if !reflect.DeepEqual(r.ms, want) {
 		t.Errorf("read back %v, want %v", r.ms, want)
 	}
 	for _, key := range []string{"date", "go", "GOMAXPROCS", "cpu", "peers"} {
@@ -156,19 +211,28 @@ func TestRawRoundTrip(t *testing.T) {
 			t.Errorf("no %s in the header", key)
 		}
 	}
-	if _, err := parseRaw(g, []byte("1 held bare many")); err == nil {
-		t.Error("a line that is no measurement passed")
+	for _, line := range []string{"1 held bare many 1 1 1", "first held bare 1 1 1 1", "1 held bare 1 1 1"} {
+		if _, err := parseRaw(g, []byte(line)); err == nil {
+			t.Errorf("%q passed, which is no measurement", line)
+		}
 	}
 }
+
+// Figures of groups that run in slices.
+const (
+	ns     = 0
+	allocs = 1
+	cpu    = 3
+)
 
 // runsWith returns whole runs in which every figure is 1, but for those of change.
 func runsWith(change func(*measurement)) map[string]*groupRun {
 	runs := make(map[string]*groupRun)
 	for _, g := range groups {
 		r := &groupRun{group: g}
-		for round := range full.rounds {
+		for round := range full.roundsOf(g) {
 			for _, row := range g.rows {
-				m := measurement{round + 1, g.name, row.name, sample{ns: 1, cpu: 1}}
+				m := measurement{round + 1, g.name, row.name, repeat(1.0, len(g.columns))}
 				change(&m)
 				r.ms = append(r.ms, m)
 			}
@@ -180,11 +244,16 @@ func runsWith(change func(*measurement)) map[string]*groupRun {
 
 // good makes figures that meet every bar.
 func good(m *measurement) {
+	better := map[string]string{"queue": "everfresh", "late": "everfresh", "idle": "everfresh", "url": "everfresh", "url-1M": "everfresh"}[m.group]
 	switch {
-	case m.group == "url" && m.candidate != "everfresh":
-		m.ns = 100
+	case better != "" && !strings.Contains(m.candidate, better):
+		m.sample = repeat(100.0, len(m.sample))
 	case m.group == "refresh" && m.candidate == "v3":
-		m.cpu = 10
+		m.sample = repeat(10.0, len(m.sample))
+	case m.group == "idle":
+		m.sample = repeat(0.05, len(m.sample))
+	case strings.HasSuffix(m.group, "url") || m.group == "url-1M" || m.group == "held":
+		m.sample[allocs] = 0
 	}
 }
 
@@ -196,34 +265,52 @@ func TestMissedBars(t *testing.T) {
 		"all met": {func(*measurement) {}, nil},
 		"time": {func(m *measurement) {
 			if m.group == "held" && m.candidate == "peek" {
-				m.ns = 1.6
+				m.sample[ns] = 1.6
 			}
 		}, []string{"held     peek           ≤ 1.5 × bare: 1.60"}},
 		"one slow round is not the median": {func(m *measurement) {
 			if m.candidate == "peek" && m.round == 3 {
-				m.ns = 100
+				m.sample[ns] = 100
 			}
 		}, nil},
 		"an allocation": {func(m *measurement) {
 			if m.group == "url" && m.candidate == "everfresh" {
-				m.allocs = 0.01
+				m.sample[allocs] = 0.01
 			}
 		}, []string{"allocations = 0: 0.01"}},
 		"how many times faster": {func(m *measurement) {
-			if m.candidate == "v1" {
-				m.ns = 3.9
+			if m.group == "url" && m.candidate == "v1" {
+				m.sample[ns] = 3.9
 			}
 		}, []string{"v1 ≥ 4 × faster: 3.90"}},
 		"processor time": {func(m *measurement) {
-			if m.candidate == "v3" {
-				m.cpu = 1.6
+			if m.group == "refresh" && m.candidate == "v3" {
+				m.sample[cpu] = 1.6
 			}
 		}, []string{"everfresh-304  ≤ 0.55 × v3: 0.62", "scheduled-304  ≤ 0.55 × v3: 0.62"}},
 		"nothing measured": {func(m *measurement) {
 			if m.group == "refresh" {
-				m.cpu = 0
+				m.sample[cpu] = 0
 			}
-		}, []string{"everfresh-304", "everfresh-200", "scheduled-304", "scheduled-200"}},
+		}, []string{
+			"everfresh-304", "everfresh-304", "everfresh-200", "everfresh-200",
+			"scheduled-304", "scheduled-304", "scheduled-200", "scheduled-200",
+		}},
+		"requests in a second": {func(m *measurement) {
+			if m.candidate == "everfresh-304" {
+				m.sample[ns] = 10
+			}
+		}, []string{"everfresh-304  requests/s ≥ 1.6 × v3: 1.00"}},
+		"by itself": {func(m *measurement) {
+			if m.group == "late" && m.candidate == "everfresh" {
+				m.sample[1] = 11.5
+			}
+		}, []string{"late     everfresh      p99 ≤ 11 ms: 11.5"}},
+		"one busy second": {func(m *measurement) {
+			if m.group == "burst" && m.candidate == "second" {
+				m.sample[7] = 5
+			}
+		}, []string{"peak over mean ≤ 2.5: 4.69"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -265,7 +352,7 @@ func TestMissingMeasurement(t *testing.T) {
 
 func TestTablesNeedTheirPlace(t *testing.T) {
 	for _, text := range []string{"", beginTables, endTables} {
-		if _, err := withTables(text, rawDir); err == nil {
+		if _, err := withMade(text, ""); err == nil {
 			t.Errorf("no error for %q", text)
 		}
 	}

@@ -5,10 +5,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
-// cpuTime returns errors.ErrUnsupported.
-func cpuTime() (time.Duration, error) {
-	return 0, fmt.Errorf("processor time: %w", errors.ErrUnsupported)
+// resourceUsage returns errors.ErrUnsupported.
+func resourceUsage() (systemUsage, error) {
+	return systemUsage{}, fmt.Errorf("processor time: %w", errors.ErrUnsupported)
 }

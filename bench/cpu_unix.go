@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// cpuTime returns the processor time that this process has used, in user and in system
-// mode together. That of child processes does not count.
-func cpuTime() (time.Duration, error) {
+// resourceUsage returns what this process has used. What child processes used does not
+// count.
+func resourceUsage() (systemUsage, error) {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		return 0, fmt.Errorf("getrusage: %w", err)
+		return systemUsage{}, fmt.Errorf("getrusage: %w", err)
 	}
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), nil
+	return systemUsage{time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), float64(ru.Nvcsw)}, nil
 }

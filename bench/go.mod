@@ -6,9 +6,12 @@ require (
 	github.com/everfresh-go/everfresh v0.0.0
 	github.com/lestrrat-go/httprc v1.0.6
 	github.com/lestrrat-go/httprc/v3 v3.0.6
+	github.com/maypok86/otter/v2 v2.4.0
+	github.com/viccon/sturdyc v1.1.5
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/lestrrat-go/blackmagic v1.0.4 // indirect
 	github.com/lestrrat-go/httpcc v1.0.1 // indirect
 	github.com/lestrrat-go/option v1.0.0 // indirect

@@ -1,58 +1,155 @@
 package main
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 var groups = []group{
 	{
 		name: "held", title: "A held handle",
 		note: "1,000 handles in random order, one goroutine.",
-		per:  "bare", slices: 31, slice: 2 * time.Millisecond, open: openHeld,
-		rows: handleRows,
+		per:  "bare", columns: sliceColumns, shown: readMetrics, rows: handleRows,
+		slices: 31, slice: 2 * time.Millisecond, open: openHeld,
 	},
 	{
 		name: "hot", title: "One handle, read again and again",
 		note: "One goroutine. For information.",
-		per:  "bare", slices: 15, slice: 2 * time.Millisecond, open: openHot,
-		rows: handleRows,
+		per:  "bare", columns: sliceColumns, shown: readMetrics, rows: handleRows,
+		slices: 15, slice: 2 * time.Millisecond, open: openHot,
 	},
 	{
 		name: "parallel", title: "Held handles, read by every processor",
 		note: "The handles of the first table, one goroutine a processor; the time is that of one goroutine's read. For information.",
-		per:  "bare", slices: 15, slice: 2 * time.Millisecond, open: openParallel,
-		rows: handleRows,
+		per:  "bare", columns: sliceColumns, shown: readMetrics, rows: handleRows,
+		slices: 15, slice: 2 * time.Millisecond, open: openParallel,
 	},
 	{
 		name: "url", title: "By URL",
 		note: "1,000 resources in random order, one goroutine; the caller's URL is another string than the registered one.",
-		per:  "everfresh", slices: 31, slice: 2 * time.Millisecond, open: openByURL,
+		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
+		slices: 31, slice: 2 * time.Millisecond, open: openByURL,
 		rows: []row{
 			{"map", "plain map, which must not be written meanwhile"},
 			{"sync-map", "`sync.Map`"},
 			{"everfresh", "everfresh `Cache.Get`"},
 			{"everfresh-lookup", "everfresh `Lookup`, `Resource.Peek`"},
 			{"everfresh-typed", "everfresh `Cache.Get` of a resource of the typed door"},
+			{"otter", "otter `GetIfPresent`"},
+			{"otter-refresh", "otter `Get` with refreshing"},
+			{"sturdyc", "sturdyc `Get` with early refreshes"},
 			{"v1", "httprc v1 `Cache.Get`"},
 			{"v3", "httprc v3 `Controller.Lookup`, `Resource.Get`"},
 		},
 	},
 	{
+		name: "url-1M", title: "By URL, of a million",
+		note: "1,000,000 resources in random order, one goroutine: what counts is how often the processor waits for memory.",
+		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
+		rounds: 3, slices: 1, slice: 100 * time.Millisecond, open: openByURLOfMany,
+		rows: []row{
+			{"map", "plain map, which must not be written meanwhile"},
+			{"sync-map", "`sync.Map`"},
+			{"everfresh", "everfresh `Cache.Get`"},
+			{"otter-refresh", "otter `Get` with refreshing"},
+		},
+	},
+	{
 		name: "refresh", title: "A refresh",
-		note: "200 resources of 1,600 bytes over loopback HTTP, 16 callers at once; the origin is another process. What counts is the processor time of the client.",
-		per:  "v3", cpu: true, slices: 9, slice: 80 * time.Millisecond, open: openRefresh,
+		note: "200 resources of 1,600 bytes over loopback HTTP, 16 callers at once; the origin is another process. What counts is the processor time of the client; the requests in a second are those of client and origin on the same processors.",
+		per:  "v3", columns: sliceColumns, shown: []metric{cpuMetric, rateMetric, allocsMetric, bytesMetric},
+		slices: 9, slice: 80 * time.Millisecond, open: openRefresh,
 		rows: []row{
 			{"loop-304", "bare net/http loop, 304"},
+			{"bounded-304", "the same, bounded in time, on a goroutine of its own, 304"},
 			{"everfresh-304", "everfresh `Resource.Refresh`, 304"},
 			{"scheduled-304", "the same by schedule, nobody waits, 304"},
 			{"loop-200", "bare net/http loop, 200"},
+			{"bounded-200", "the same, bounded in time, on a goroutine of its own, 200"},
 			{"everfresh-200", "everfresh `Resource.Refresh`, 200"},
 			{"scheduled-200", "the same by schedule, nobody waits, 200"},
 			{"v3", "httprc v3 `Controller.Refresh`, 200 (it sends no conditional requests)"},
 		},
 	},
+	{
+		name: "queue", title: "The queue of deadlines",
+		note:    "One goroutine. Each item is an entry of the cache, as large as it is there; container/heap does the same with the same items.",
+		columns: queueColumns, shown: []metric{timeMetric, queueItem}, rounds: 3, test: testQueue, rows: queueRows(),
+	},
+	{
+		name: "register", title: "Registering",
+		note:    "One goroutine, an origin without a network. That of everfresh does not answer before the end, so that this is registering alone, without the fetches that it starts.",
+		columns: registerColumns, shown: []metric{registerTotal, registerEach}, rounds: 3, probes: registerProbes,
+		rows: []row{
+			{"everfresh-1k", "everfresh `Register`, 1,000"},
+			{"everfresh-10k", "the same, 10,000"},
+			{"everfresh-100k", "the same, 100,000"},
+			{"everfresh-1M", "the same, 1,000,000"},
+			{"lazy-1M", "the same with `WithPrefetch(false)`, 1,000,000"},
+			{"v1-1k", "httprc v1 `Cache.Register`, which fetches nothing, 1,000"},
+			{"v1-10k", "the same, 10,000"},
+			{"v1-100k", "the same, 100,000"},
+			{"v3-1k", "httprc v3 `NewResource`, `Controller.Add` that does not wait, 1,000"},
+			{"v3-2k", "the same, 2,000"},
+		},
+	},
+	{
+		name: "first", title: "First values",
+		note:    "From the first call until all have a value of 1,600 bytes, over loopback HTTP from another process, 16 workers. httprc has sizes that end within seconds; v1 has three workers, and its cache no option for more.",
+		columns: firstColumns, shown: []metric{firstTotal, firstEach}, rounds: 2, probes: firstProbes,
+		rows: []row{
+			{"pool-10k", "16 goroutines with `net/http`, 10,000"},
+			{"everfresh-10k", "everfresh `Register`, `Cache.Ready`, 10,000"},
+			{"pool-100k", "16 goroutines with `net/http`, 100,000"},
+			{"everfresh-100k", "everfresh `Register`, `Cache.Ready`, 100,000"},
+			{"v1-10k", "httprc v1 `Register`, `Get` by 16 goroutines, 10,000"},
+			{"v3-1k", "httprc v3 `Add` that does not wait, `Ready`, 1,000"},
+		},
+	},
+	{
+		name: "warm", title: "A restart",
+		note:    "A cache with 100,000 resources of 1,600 bytes and a storage in memory: cold, when the storage is empty and all come from the origin; warm, when a former cache has left it full and the origin is down. The Get is of the resource that was registered last, while all others wait for their records, too.",
+		columns: warmColumns, shown: []metric{warmRegistered, warmFirstGet, warmAll}, rounds: 3, probes: warmProbes,
+		rows: []row{
+			{"cold-100k", "cold"},
+			{"warm-100k", "warm, origin down"},
+		},
+	},
+	{
+		name: "idle", title: "Doing nothing",
+		note:    "A process for each line, in which all resources have a value and none is due within hours; the value itself takes no memory. The heap counts URL, validators and what finds the resource by its URL. A collection is a whole one, forced. A switch is a thread of the process that was woken.",
+		columns: idleColumns, shown: []metric{idleHeap, idleGoroutines, idleCPU, idleSwitches, idleGC, idleGCCPU}, rounds: 1, probes: idleProbes,
+		rows: []row{
+			{"nothing", "a process that sleeps"},
+			{"everfresh-1k", "everfresh, 1,000"},
+			{"everfresh-100k", "the same, 100,000"},
+			{"everfresh-1M", "the same, 1,000,000"},
+			{"v1-10k", "httprc v1, 10,000"},
+			{"v3-1k", "httprc v3 with its controller, 1,000"},
+			{"v3-100k", "httprc v3 `NewResource`, `Sync`, and a map from URL to it as in its controller, but no controller, 100,000"},
+		},
+	},
+	{
+		name: "late", title: "A million registered, thousands due",
+		note:    "1,000,000 registered, of which so many are refreshed every five seconds that about 3,300 are due in each; the origin answers at once, without a network. Late is the time from when a request was due until it was sent. The processor time is that of the whole process, exchanges and measuring as well.",
+		columns: lateColumns, shown: []metric{late50, late99, late999, lateRate, lateCPU, lateSwitches}, rounds: 1, probes: lateProbes,
+		rows: []row{
+			{"everfresh", "everfresh"},
+			{"timers", "`time.AfterFunc` for each, which makes a bare request"},
+		},
+	},
+	{
+		name: "burst", title: "A million equal deadlines",
+		note:    "Registered within a second, all with the same max-age of one cycle, in virtual time. Requests that the origin sees in a second; the first values, which come at once, are left out.",
+		columns: burstColumns, shown: []metric{burstPeak, burstMean, burstRatio}, rounds: 1, test: testBurst,
+		rows: []row{
+			{"first", "first cycle"},
+			{"second", "second cycle"},
+		},
+	},
 }
+
+// A row is a candidate as the table names it.
+type row struct{ name, label string }
+
+var readMetrics = []metric{timeMetric, allocsMetric, bytesMetric}
 
 var handleRows = []row{
 	{"bare", "bare `atomic.Pointer` load"},
@@ -60,74 +157,4 @@ var handleRows = []row{
 	{"get", "everfresh `Resource.Get`"},
 	{"v3-resource", "httprc v3 `Resource` (no context, no error)"},
 	{"v3-get", "httprc v3 `Get(&v)`"},
-}
-
-// A bar is what a figure of one candidate has to be, compared with another's.
-type bar struct {
-	group     string
-	candidate string
-	metric    metric
-	over      string  // the other candidate; "" for a bar without one
-	most      float64 // the bar, unless least is set
-	least     float64 // a bar for over's figure by candidate's: how many times faster
-}
-
-var bars = []bar{
-	{group: "held", candidate: "peek", metric: timeMetric, over: "bare", most: 1.5},
-	{group: "held", candidate: "peek", metric: allocsMetric},
-	{group: "held", candidate: "get", metric: timeMetric, over: "bare", most: 4},
-	{group: "held", candidate: "get", metric: timeMetric, over: "v3-resource", most: 2.5},
-	{group: "held", candidate: "get", metric: allocsMetric},
-	{group: "url", candidate: "everfresh", metric: timeMetric, over: "sync-map", most: 0.75},
-	{group: "url", candidate: "everfresh", metric: timeMetric, over: "v1", least: 4},
-	{group: "url", candidate: "everfresh", metric: timeMetric, over: "v3", least: 50},
-	{group: "url", candidate: "everfresh", metric: allocsMetric},
-	{group: "refresh", candidate: "everfresh-304", metric: cpuMetric, over: "v3", most: 0.55},
-	{group: "refresh", candidate: "everfresh-200", metric: cpuMetric, over: "v3", most: 0.70},
-	{group: "refresh", candidate: "scheduled-304", metric: cpuMetric, over: "v3", most: 0.55},
-	{group: "refresh", candidate: "scheduled-200", metric: cpuMetric, over: "v3", most: 0.70},
-}
-
-// A metric is one of the figures of a sample.
-type metric struct {
-	name string
-	of   func(sample) float64
-}
-
-var (
-	timeMetric   = metric{"time", func(s sample) float64 { return s.ns }}
-	allocsMetric = metric{"allocations", func(s sample) float64 { return s.allocs }}
-	cpuMetric    = metric{"processor time", func(s sample) float64 { return s.cpu }}
-)
-
-// text states the bar.
-func (b bar) text() string {
-	switch {
-	case b.over == "":
-		return fmt.Sprintf("%s = %g", b.metric.name, b.most)
-	case b.least > 0:
-		return fmt.Sprintf("%s ≥ %g × faster", b.over, b.least)
-	default:
-		return fmt.Sprintf("≤ %g × %s", b.most, b.over)
-	}
-}
-
-// measured returns what the bar is held against.
-func (b bar) measured(r *groupRun) float64 {
-	switch {
-	case b.over == "":
-		return r.median(b.candidate, b.metric)
-	case b.least > 0:
-		return r.ratio(b.over, b.candidate, b.metric)
-	default:
-		return r.ratio(b.candidate, b.over, b.metric)
-	}
-}
-
-// met reports whether a measured figure meets the bar. One that is not a number does not.
-func (b bar) met(v float64) bool {
-	if b.least > 0 {
-		return v >= b.least
-	}
-	return v <= b.most
 }

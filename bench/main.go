@@ -16,29 +16,34 @@ import (
 
 const (
 	rawDir = "raw"
-	readme = "README.md"
 	// limit ends a run in which a peer hangs.
-	limit = 10 * time.Minute
+	limit = 20 * time.Minute
 )
 
 func main() {
-	serveOrigin := flag.Bool("serve", false, "be the origin of the refresh group: print the address, serve until standard input ends")
-	tables := flag.Bool("table", false, "make the tables of README.md from the committed raw output")
+	if is, err := child(os.Args[1:]); is {
+		exit(err)
+		return
+	}
+	tables := flag.Bool("table", false, "make the tables of README.md and docs/scale.md, and its plots, from the committed raw output")
 	check := flag.Bool("check", false, "fail if the committed raw output misses a bar")
 	only := flag.String("group", "", "measure this group only")
 	flag.Parse()
-	if err := run(*serveOrigin, *tables, *check, *only); err != nil {
+	exit(run(*tables, *check, *only))
+}
+
+// exit ends the program if err is not nil.
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(serveOrigin, tables, check bool, only string) error {
+func run(tables, check bool, only string) error {
 	switch {
-	case serveOrigin:
-		return serve(os.Stdin, os.Stdout)
 	case tables:
-		return writeTables(rawDir, readme)
+		return writePages(rawDir)
 	case check:
 		return checkRaw(rawDir)
 	default:
@@ -58,15 +63,17 @@ func measureAll(ctx context.Context, only string) error {
 	}
 	for _, g := range chosen {
 		fmt.Println("measuring", g.name)
+		start := time.Now()
 		rows, err := g.measure(ctx, full)
 		if err != nil {
 			return fmt.Errorf("group %s: %w", g.name, err)
 		}
-		if err := writeRaw(rawDir, g.name, rows); err != nil {
+		fmt.Println("that took", time.Since(start).Round(time.Second))
+		if err := writeRaw(rawDir, g, rows); err != nil {
 			return err
 		}
 	}
-	if err := writeTables(rawDir, readme); err != nil {
+	if err := writePages(rawDir); err != nil {
 		return err
 	}
 	return report()

@@ -23,20 +23,23 @@ type candidate struct {
 
 // A group is a set of candidates that are compared with each other.
 type group struct {
-	name  string
-	title string
-	note  string // for the reader of the table
-	per   string // candidate that the ratios are taken to
-	// cpu says that the processor time of this process is what counts.
-	cpu    bool
-	slices int           // of each candidate in a round
-	slice  time.Duration // about as long is each
-	rows   []row
-	open   func(context.Context, scale) (*stage, error)
-}
+	name    string
+	title   string
+	note    string   // for the reader of the table
+	per     string   // candidate that the ratios are taken to; "" for a table without them
+	columns []string // the figures of a sample, as the raw output names them
+	shown   []metric // the columns of the table, first what counts
+	rounds  int      // at most; 0: as the scale says
+	rows    []row
 
-// A row is a candidate as the table names it.
-type row struct{ name, label string }
+	// One of these measures the candidates.
+	open   func(context.Context, scale) (*stage, error)
+	probes map[string]probe // by the row's name
+	test   func(context.Context, scale) (map[string]sample, error)
+
+	slices int           // of each candidate that open brings, in a round
+	slice  time.Duration // about as long is each
+}
 
 // A stage is the candidates of a group, ready to run.
 type stage struct {
@@ -52,12 +55,25 @@ type scale struct {
 	rounds    int
 	slices    int           // at most; 0: as the group says
 	slice     time.Duration // at most; 0: as the group says
+	most      int           // resources of any group; 0: as the group says
+}
+
+// tiny reports whether the figures are not meant.
+func (sc scale) tiny() bool { return sc.most > 0 }
+
+// roundsOf returns how many rounds of g there are.
+func (sc scale) roundsOf(g group) int {
+	if g.rounds == 0 {
+		return sc.rounds
+	}
+	return min(g.rounds, sc.rounds)
 }
 
 var full = scale{resources: 1000, origin: 200, callers: 16, rounds: 9}
 
-// A sample is what one operation cost.
-type sample struct{ ns, allocs, bytes, cpu float64 }
+// A sample is the figures of a candidate, in the order of its group's columns. One that
+// the candidate does not have is not a number.
+type sample []float64
 
 // A measurement is the median sample of a candidate in a round.
 type measurement struct {
@@ -67,22 +83,34 @@ type measurement struct {
 	sample
 }
 
-// measure runs the rounds of g. In a round the candidates take turns slice by slice in
-// random order, so that whatever else the machine does falls on all of them alike, and
-// the median of a candidate's slices is its figure.
+// measure runs the rounds of g.
 func (g group) measure(ctx context.Context, sc scale) ([]measurement, error) {
+	switch {
+	case g.probes != nil:
+		return g.probeRounds(ctx, sc)
+	case g.test != nil:
+		return g.testRounds(ctx, sc)
+	default:
+		return g.sliceRounds(ctx, sc)
+	}
+}
+
+// sliceRounds measures slice by slice: in a round the candidates take turns in random
+// order, so that whatever else the machine does falls on all of them alike, and the median
+// of a candidate's slices is its figure.
+func (g group) sliceRounds(ctx context.Context, sc scale) ([]measurement, error) {
 	st, err := g.open(ctx, sc)
 	if err != nil {
 		return nil, err
 	}
-	ms, err := g.rounds(ctx, sc, st.candidates)
+	ms, err := g.takeTurns(ctx, sc, st.candidates)
 	if cerr := st.close(); err == nil {
 		err = cerr
 	}
 	return ms, err
 }
 
-func (g group) rounds(ctx context.Context, sc scale, cs []candidate) ([]measurement, error) {
+func (g group) takeTurns(ctx context.Context, sc scale, cs []candidate) ([]measurement, error) {
 	if sc.slices > 0 {
 		g.slices, g.slice = min(g.slices, sc.slices), min(g.slice, sc.slice)
 	}
@@ -91,7 +119,7 @@ func (g group) rounds(ctx context.Context, sc scale, cs []candidate) ([]measurem
 		return nil, err
 	}
 	var ms []measurement
-	for round := range sc.rounds {
+	for round := range sc.roundsOf(g) {
 		samples, err := g.round(ctx, cs, passes)
 		if err != nil {
 			return nil, err
@@ -166,10 +194,10 @@ func (c candidate) slice(passes int) (sample, error) {
 	}
 	all := float64(passes * c.all)
 	return sample{
-		ns:     float64(took.Nanoseconds()) / float64(passes*c.ops),
-		allocs: float64(after.mallocs-before.mallocs) / all,
-		bytes:  float64(after.bytes-before.bytes) / all,
-		cpu:    float64((after.cpu - before.cpu).Nanoseconds()) / 1000 / all,
+		float64(took.Nanoseconds()) / float64(passes*c.ops),
+		float64(after.mallocs-before.mallocs) / all,
+		float64(after.bytes-before.bytes) / all,
+		float64((after.cpu - before.cpu).Nanoseconds()) / 1000 / all,
 	}, nil
 }
 
@@ -182,17 +210,36 @@ type usage struct {
 func readUsage() (usage, error) {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	cpu, err := cpuTime()
-	return usage{mem.Mallocs, mem.TotalAlloc, cpu}, err
+	used, err := resourceUsage()
+	return usage{mem.Mallocs, mem.TotalAlloc, used.cpu}, err
 }
 
-func medianSample(samples []sample) sample {
-	return sample{
-		ns:     median(samples, func(s sample) float64 { return s.ns }),
-		allocs: median(samples, func(s sample) float64 { return s.allocs }),
-		bytes:  median(samples, func(s sample) float64 { return s.bytes }),
-		cpu:    median(samples, func(s sample) float64 { return s.cpu }),
+// systemUsage is what the system says that this process has used.
+type systemUsage struct {
+	cpu      time.Duration // in user and in system mode together
+	switches float64       // how often one of its threads waited, and was woken
+}
+
+// since returns what this process uses while f runs.
+func since(f func() error) (systemUsage, error) {
+	before, err := resourceUsage()
+	if err != nil {
+		return before, err
 	}
+	if err := f(); err != nil {
+		return before, err
+	}
+	after, err := resourceUsage()
+	return systemUsage{after.cpu - before.cpu, after.switches - before.switches}, err
+}
+
+// medianSample returns the median of each figure.
+func medianSample(samples []sample) sample {
+	all := make(sample, len(samples[0]))
+	for i := range all {
+		all[i] = median(samples, field(i))
+	}
+	return all
 }
 
 // median returns the median of what of yields for each of all; 0 if there is none.

@@ -16,6 +16,8 @@ import (
 	"github.com/everfresh-go/everfresh"
 	httprc1 "github.com/lestrrat-go/httprc"
 	httprc3 "github.com/lestrrat-go/httprc/v3"
+	"github.com/maypok86/otter/v2"
+	"github.com/viccon/sturdyc"
 )
 
 // closeWait bounds how long a peer may take to stop.
@@ -36,11 +38,15 @@ type bareHandle struct {
 type peers struct {
 	docs  []*document
 	urls  []string // copies: not the strings that the documents were registered with
+	order []int    // the same order: indices of docs
 	total uint64   // sum of the documents' numbers
 
 	bare   []*bareHandle
 	plain  map[string]*document
 	sync   sync.Map
+	otter  *otter.Cache[string, *document]
+	otterR *otter.Cache[string, *document] // refreshes
+	sturdy *sturdyc.Client[*document]
 	typed  []*everfresh.Resource[*document]
 	cache  *everfresh.Cache // untyped door
 	cacheT *everfresh.Cache // typed door
@@ -54,65 +60,108 @@ type peers struct {
 func docURL(i int) string { return fmt.Sprintf("https://origin.example/tenants/%06d/config.json", i) }
 
 func openPeers(ctx context.Context, sc scale) (*peers, error) {
-	ctx, stop := context.WithCancel(ctx)
-	p := &peers{stop: stop, plain: make(map[string]*document)}
-	for i := range sc.resources {
+	p := newPeers(sc.resources)
+	return p, p.open(ctx, p.openBare, p.openOthers, p.openCache, p.openTyped, p.openV1, p.openV3)
+}
+
+// newPeers returns n documents without anything that holds them.
+func newPeers(n int) *peers {
+	p := &peers{plain: make(map[string]*document)}
+	for i := range n {
 		p.docs = append(p.docs, &document{n: uint64(i) + 1})
 		p.total += uint64(i) + 1
 	}
-	order := rand.Perm(sc.resources)
-	for _, i := range order {
-		p.urls = append(p.urls, strings.Clone(docURL(i)))
+	p.order = rand.Perm(n)
+	for _, i := range p.order {
+		p.urls = append(p.urls, docURL(i))
 	}
-	p.openBare(order)
-	for _, open := range []func(context.Context, []int) error{p.openEverfresh, p.openV1, p.openV3} {
-		if err := open(ctx, order); err != nil {
-			return nil, errors.Join(err, p.close()) //nolint:contextcheck // What ctx ended is closed as well.
-		}
-	}
-	return p, nil
+	return p
 }
 
-func (p *peers) openBare(order []int) {
-	handles := make([]*bareHandle, len(order))
+// open opens candidates.
+func (p *peers) open(ctx context.Context, opens ...func(context.Context) error) error {
+	ctx, p.stop = context.WithCancel(ctx)
+	for _, open := range opens {
+		if err := open(ctx); err != nil {
+			return errors.Join(err, p.close()) //nolint:contextcheck // What ctx ended is closed as well.
+		}
+	}
+	return nil
+}
+
+func (p *peers) openBare(context.Context) error {
+	handles := make([]*bareHandle, len(p.docs))
 	for i, doc := range p.docs {
 		handles[i] = new(bareHandle)
 		handles[i].cur.Store(doc)
 		p.plain[docURL(i)] = doc
 		p.sync.Store(docURL(i), doc)
 	}
-	for _, i := range order {
+	for _, i := range p.order {
 		p.bare = append(p.bare, handles[i])
 	}
+	return nil
 }
 
-func (p *peers) openEverfresh(ctx context.Context, order []int) error {
-	client := everfresh.WithHTTPClient(&http.Client{Transport: memory{}})
-	p.cache = everfresh.NewCache(ctx, client, everfresh.WithPrefetch(true))
-	p.cacheT = everfresh.NewCache(ctx, client)
-	decode := func(_ context.Context, resp *http.Response) (*document, error) { return p.decode(resp) }
+const day = 24 * time.Hour
+
+// openOthers opens the caches that know nothing of HTTP.
+func (p *peers) openOthers(ctx context.Context) error {
+	const shards, evicted = 16, 10 // and room enough that none is
+	p.otter = otter.Must(&otter.Options[string, *document]{})
+	p.sturdy = sturdyc.New[*document](4*len(p.docs)+100*shards, shards, 7*day, evicted,
+		sturdyc.WithEarlyRefreshes(day, 2*day, 3*day, time.Second))
+	for i, doc := range p.docs {
+		p.otter.Set(docURL(i), doc)
+		p.sturdy.Set(docURL(i), doc)
+	}
+	return p.openOtter(ctx)
+}
+
+// openOtter opens the otter that refreshes.
+func (p *peers) openOtter(context.Context) error {
+	p.otterR = otter.Must(&otter.Options[string, *document]{RefreshCalculator: otter.RefreshWriting[string, *document](day)})
+	for i, doc := range p.docs {
+		p.otterR.Set(docURL(i), doc)
+	}
+	return nil
+}
+
+// openCache opens the untyped door. The transformer is the cache's, so that a million
+// resources share their options.
+func (p *peers) openCache(ctx context.Context) error {
 	transform := everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) { return p.decode(resp) })
-	handles := make([]*everfresh.Resource[*document], len(order))
+	p.cache = everfresh.NewCache(ctx, everfresh.WithHTTPClient(&http.Client{Transport: memory{}}), everfresh.WithPerHost(64),
+		everfresh.Options(everfresh.WithTransformer(transform)))
+	for i := range p.docs {
+		if err := p.cache.Register(docURL(i)); err != nil {
+			return err
+		}
+	}
+	return p.cache.Ready(ctx)
+}
+
+func (p *peers) openTyped(ctx context.Context) error {
+	p.cacheT = everfresh.NewCache(ctx, everfresh.WithHTTPClient(&http.Client{Transport: memory{}}))
+	decode := func(_ context.Context, resp *http.Response) (*document, error) { return p.decode(resp) }
+	handles := make([]*everfresh.Resource[*document], len(p.docs))
 	for i := range handles {
 		var err error
 		if handles[i], err = everfresh.Register(p.cacheT, docURL(i), decode); err != nil {
 			return err
 		}
-		if err = p.cache.Register(docURL(i), everfresh.WithTransformer(transform)); err != nil {
-			return err
-		}
 	}
-	for _, i := range order {
+	for _, i := range p.order {
 		p.typed = append(p.typed, handles[i])
 	}
-	return errors.Join(p.cache.Ready(ctx), p.cacheT.Ready(ctx))
+	return p.cacheT.Ready(ctx)
 }
 
-func (p *peers) openV1(ctx context.Context, order []int) error {
+func (p *peers) openV1(ctx context.Context) error {
 	p.v1 = httprc1.NewCache(ctx)
 	transform := httprc1.TransformFunc(func(_ string, resp *http.Response) (any, error) { return p.decode(resp) })
 	client := &http.Client{Transport: memory{}}
-	for i := range order {
+	for i := range p.docs {
 		if err := p.v1.Register(docURL(i), httprc1.WithHTTPClient(client), httprc1.WithTransformer(transform)); err != nil {
 			return err
 		}
@@ -123,14 +172,14 @@ func (p *peers) openV1(ctx context.Context, order []int) error {
 	return nil
 }
 
-func (p *peers) openV3(ctx context.Context, order []int) error {
+func (p *peers) openV3(ctx context.Context) error {
 	var err error
 	p.v3, err = httprc3.NewClient(httprc3.WithHTTPClient(&http.Client{Transport: memory{}})).Start(ctx)
 	if err != nil {
 		return err
 	}
 	transform := httprc3.TransformFunc[*document](func(_ context.Context, resp *http.Response) (*document, error) { return p.decode(resp) })
-	handles := make([]*httprc3.ResourceBase[*document], len(order))
+	handles := make([]*httprc3.ResourceBase[*document], len(p.docs))
 	for i := range handles {
 		if handles[i], err = httprc3.NewResource(docURL(i), transform); err != nil {
 			return err
@@ -139,7 +188,7 @@ func (p *peers) openV3(ctx context.Context, order []int) error {
 			return err
 		}
 	}
-	for _, i := range order {
+	for _, i := range p.order {
 		p.v3res = append(p.v3res, handles[i])
 	}
 	return nil

@@ -5,18 +5,19 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Raw output is a header of lines "# key: value" and one line a measurement, its fields
-// in the order of rawColumns.
-const rawColumns = "round group candidate ns/op allocs/op B/op cpu-us/op"
+// Raw output is a header of lines "# key: value" and one line a measurement: round, group,
+// candidate, and the figures in the order of the group's columns.
 
 // header describes the machine and what was compared on it.
 func header() []string {
@@ -43,6 +44,13 @@ func cpuModel() string {
 	return "unknown"
 }
 
+var peerNames = map[string]string{
+	"github.com/lestrrat-go/httprc":    "httprc",
+	"github.com/lestrrat-go/httprc/v3": "httprc/v3",
+	"github.com/maypok86/otter/v2":     "otter",
+	"github.com/viccon/sturdyc":        "sturdyc",
+}
+
 func peerVersions() []string {
 	var versions []string
 	info, ok := debug.ReadBuildInfo()
@@ -50,28 +58,39 @@ func peerVersions() []string {
 		return versions
 	}
 	for _, dep := range info.Deps {
-		if path, ok := strings.CutPrefix(dep.Path, "github.com/lestrrat-go/"); ok && strings.HasPrefix(path, "httprc") {
-			versions = append(versions, path+" "+dep.Version)
+		if name, ok := peerNames[dep.Path]; ok {
+			versions = append(versions, name+" "+dep.Version)
 		}
 	}
 	return versions
 }
 
-// writeRaw writes the raw output of a group.
-func writeRaw(dir, group string, ms []measurement) error {
+// writeRaw writes the raw output of a group, and lines that its header has besides.
+func writeRaw(dir string, g group, ms []measurement, more ...string) error {
 	var b bytes.Buffer
-	for _, line := range header() {
+	for _, line := range append(header(), more...) {
 		fmt.Fprintf(&b, "# %s\n", line)
 	}
-	fmt.Fprintf(&b, "# columns: %s\n", rawColumns)
+	fmt.Fprintf(&b, "# columns: round group candidate %s\n", strings.Join(g.columns, " "))
 	for _, m := range ms {
-		fmt.Fprintf(&b, "%d %s %-16s %10.2f %8.2f %9.1f %8.2f\n",
-			m.round, m.group, m.candidate, m.ns, m.allocs, m.bytes, m.cpu)
+		fmt.Fprintf(&b, "%d %s %-16s", m.round, m.group, m.candidate)
+		for _, v := range m.sample {
+			fmt.Fprintf(&b, " %10.*f", decimals(v), v)
+		}
+		b.WriteByte('\n')
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, group+".txt"), b.Bytes(), 0o644)
+	return os.WriteFile(filepath.Join(dir, g.name+".txt"), b.Bytes(), 0o644)
+}
+
+// decimals returns how many of them a figure needs.
+func decimals(v float64) int {
+	if math.Abs(v) < 1 {
+		return 6
+	}
+	return 3
 }
 
 // A groupRun is the raw output of a group.
@@ -105,7 +124,7 @@ func parseRaw(g group, text []byte) (*groupRun, error) {
 			r.header[key] = value
 			continue
 		}
-		m, err := parseLine(lines.Text())
+		m, err := parseLine(g, lines.Text())
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
@@ -114,10 +133,28 @@ func parseRaw(g group, text []byte) (*groupRun, error) {
 	return r, lines.Err()
 }
 
-func parseLine(line string) (measurement, error) {
-	var m measurement
-	_, err := fmt.Sscan(line, &m.round, &m.group, &m.candidate, &m.ns, &m.allocs, &m.bytes, &m.cpu)
-	return m, err
+func parseLine(g group, line string) (measurement, error) {
+	fields := strings.Fields(line)
+	if len(fields) != 3+len(g.columns) {
+		return measurement{}, fmt.Errorf("%d fields, want %d", len(fields), 3+len(g.columns))
+	}
+	round, err := strconv.Atoi(fields[0])
+	if err != nil {
+		return measurement{}, err
+	}
+	s, err := parseSample(fields[3:])
+	return measurement{round, fields[1], fields[2], s}, err
+}
+
+func parseSample(fields []string) (sample, error) {
+	s := make(sample, len(fields))
+	for i, text := range fields {
+		var err error
+		if s[i], err = strconv.ParseFloat(text, 64); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // of returns the measurements of a candidate by their round.
@@ -144,18 +181,18 @@ func (r *groupRun) ratio(candidate, over string, m metric) float64 {
 	for round, s := range r.of(candidate) {
 		ratios = append(ratios, m.of(s)/m.of(below[round]))
 	}
-	return median(ratios, func(v float64) float64 { return v })
+	return median(ratios, itself)
 }
 
 // whole returns an error unless there is a measurement of each candidate in each round.
 func (r *groupRun) whole() error {
-	want := len(r.group.rows) * full.rounds
-	if len(r.ms) != want {
+	rounds := full.roundsOf(r.group)
+	if want := len(r.group.rows) * rounds; len(r.ms) != want {
 		return fmt.Errorf("%d measurements, want %d", len(r.ms), want)
 	}
 	for _, row := range r.group.rows {
-		if n := len(r.of(row.name)); n != full.rounds {
-			return fmt.Errorf("%d rounds of %s, want %d", n, row.name, full.rounds)
+		if n := len(r.of(row.name)); n != rounds {
+			return fmt.Errorf("%d rounds of %s, want %d", n, row.name, rounds)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/everfresh-go/everfresh"
 	httprc3 "github.com/lestrrat-go/httprc/v3"
@@ -39,6 +40,8 @@ func openRefresh(ctx context.Context, sc scale) (*stage, error) {
 		rs.openV3(ctx),
 		rs.openLoop(ctx, "loop-304", "same", sameETag, http.StatusNotModified),
 		rs.openLoop(ctx, "loop-200", "new", "", http.StatusOK),
+		rs.openBounded(ctx, "bounded-304", "same", sameETag, http.StatusNotModified),
+		rs.openBounded(ctx, "bounded-200", "new", "", http.StatusOK),
 	)
 	if err != nil {
 		return nil, errors.Join(err, rs.close())
@@ -187,6 +190,41 @@ func (rs *refreshers) openLoop(ctx context.Context, name, kind, etag string, wan
 		body, err := get(ctx, client, rs.url(kind, i), etag, want)
 		bodies[i].Store(&body)
 		return err
+	}, nil)
+	return nil
+}
+
+// openBounded adds what any cache must do besides: an exchange ends in time, as does the
+// wait for the head of its answer, and it runs on a goroutine that outlives an impatient
+// caller.
+func (rs *refreshers) openBounded(ctx context.Context, name, kind, etag string, want int) error {
+	const whole, head = 30 * time.Second, 10 * time.Second // as everfresh has them
+	client, err := rs.client()
+	if err != nil {
+		return err
+	}
+	t, ok := client.Transport.(*http.Transport)
+	if !ok {
+		return errors.New("the client has no *http.Transport")
+	}
+	t.ResponseHeaderTimeout = head
+	bodies := make([]atomic.Pointer[[]byte], rs.origin)
+	exchange := func(i int) error {
+		ctx, cancel := context.WithTimeout(ctx, whole)
+		defer cancel()
+		body, err := get(ctx, client, rs.url(kind, i), etag, want)
+		bodies[i].Store(&body)
+		return err
+	}
+	rs.add(name, func(i int) error {
+		done := make(chan error, 1)
+		go func() { done <- exchange(i) }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}, nil)
 	return nil
 }

@@ -2,73 +2,60 @@ package main
 
 import (
 	"fmt"
-	"os"
+	"math"
 	"strconv"
 	"strings"
 )
 
-// The tables of README.md stand between these lines.
-const (
-	beginTables = "<!-- tables: made by go run . -table, do not edit -->\n"
-	endTables   = "<!-- end of tables -->\n"
-)
-
-// writeTables puts the tables of the raw output in dir into the file.
-func writeTables(dir, file string) error {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	text, err := withTables(string(old), dir)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, []byte(text), 0o644)
-}
-
-// withTables returns text with the tables of the raw output in dir.
-func withTables(text, dir string) (string, error) {
-	runs, err := readRaw(dir)
-	if err != nil {
-		return "", err
-	}
-	before, rest, ok := strings.Cut(text, beginTables)
-	_, after, ok2 := strings.Cut(rest, endTables)
-	if !ok || !ok2 {
-		return "", fmt.Errorf("no place for the tables: it begins with %q and ends with %q", beginTables, endTables)
-	}
+// tables returns the tables of all groups.
+func tables(runs map[string]*groupRun) string {
 	var b strings.Builder
 	for _, g := range groups {
 		runs[g.name].table(&b)
 	}
-	return before + beginTables + b.String() + "\n" + endTables + after, nil
+	return b.String()
 }
 
 // table writes the table of a group.
 func (r *groupRun) table(b *strings.Builder) {
 	g := r.group
-	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", g.title, g.note)
-	unit, m := "ns/op", timeMetric
-	if g.cpu {
-		unit, m = "CPU µs/op", cpuMetric
+	var head []string
+	for i, m := range g.shown {
+		head = append(head, m.column)
+		if i == 0 && g.per != "" {
+			head = append(head, "× "+g.per)
+		}
 	}
-	fmt.Fprintf(b, "| | %s | × %s | allocs/op | B/op | verdict |\n|---|--:|--:|--:|--:|---|\n", unit, g.per)
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n| | %s | verdict |\n|---|%s---|\n",
+		g.title, g.note, strings.Join(head, " | "), strings.Repeat("--:|", len(head)))
 	for _, row := range g.rows {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", row.label,
-			figure(r.median(row.name, m)), figure(r.ratio(row.name, g.per, m)),
-			figure(r.median(row.name, allocsMetric)),
-			figure(r.median(row.name, metric{of: func(s sample) float64 { return s.bytes }})),
-			r.verdicts(row.name))
+		fmt.Fprintf(b, "| %s |", row.label)
+		for i, m := range g.shown {
+			fmt.Fprintf(b, " %s |", figure(r.median(row.name, m)))
+			if i == 0 && g.per != "" {
+				fmt.Fprintf(b, " %s |", figure(r.ratio(row.name, g.per, m)))
+			}
+		}
+		fmt.Fprintf(b, " %s |\n", r.verdicts(row.name))
 	}
-	fmt.Fprintf(b, "\n%s; %s, GOMAXPROCS %s; %s; %s.\n",
+	fmt.Fprintf(b, "\n%s\n", r.source())
+}
+
+// source says where and when the figures of r were measured.
+func (r *groupRun) source() string {
+	return fmt.Sprintf("%s; %s, GOMAXPROCS %s; %s; %s.",
 		r.header["cpu"], r.header["go"], r.header["GOMAXPROCS"], r.header["peers"], r.header["date"])
 }
 
-// figure writes v with about three digits.
+// figure writes v with about three digits; nothing if it is not a number.
 func figure(v float64) string {
 	switch {
+	case math.IsNaN(v):
+		return ""
 	case v == 0:
 		return "0"
+	case v < 0.1:
+		return strconv.FormatFloat(v, 'f', 3, 64)
 	case v < 10:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	case v < 100:
