@@ -1,12 +1,14 @@
 # The targets of everyday work; .ci/run is what must pass. `make help` lists them.
 BIN := $(CURDIR)/.bin
-MODULES := . bench interop
+MODULES := . bench interop store/boltstore store/sqlstore
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 FUZZTIME := 30s
+SOAKTIME := 30m
+KILLS := 1000
 
-.PHONY: help test race cover lint fix tidy fuzz interop bench mutants tools check
+.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants tools check
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -18,6 +20,7 @@ race: ## the same under the race detector
 	go test -race work
 
 cover: ## coverage of the root package
+	@mkdir -p $(BIN)
 	go test -coverprofile=$(BIN)/cover.out . && go tool cover -func=$(BIN)/cover.out | tail -n 1
 
 lint: tools ## linters, all modules
@@ -39,6 +42,12 @@ interop: ## other people's tests and programs against everfresh
 
 bench: ## everything in bench/README.md again
 	cd bench && GOWORK=off go run . && GOWORK=off go run . -table
+
+soak: ## faults over loopback for SOAKTIME
+	EVERFRESH_SOAK=$(SOAKTIME) go test -run '^TestSoak$$' -timeout 0 -v .
+
+killtest: ## kill a process that writes to a filestore KILLS times
+	go test -run '^TestKill$$' -count=1 -timeout 0 -v ./store/filestore -kills=$(KILLS)
 
 mutants: ## the hand-made mutations that tests must catch
 	go run ./internal/mutants
