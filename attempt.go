@@ -152,7 +152,7 @@ func (a *attempt) cause(err error) error {
 		return body.ErrTooSlow
 	}
 	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded)
+		return steerLike(err, fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded))
 	}
 	return scrubForeign(err)
 }

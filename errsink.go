@@ -128,7 +128,7 @@ func (e *CoolingError) Error() string {
 	return "everfresh: fetched on demand too often, next at " + e.Until.UTC().Format(time.RFC3339)
 }
 
-// Permanent marks an error of a [Decoder], [Transformer] or [WithRequest] as one
+// Permanent marks an error of a [Decoder], [Transformer], [Fetcher] or [WithRequest] as one
 // that trying again soon will not mend. The next refresh then comes after the
 // minimum interval, not after the back-off. Permanent(nil) is nil.
 func Permanent(err error) error {
@@ -138,8 +138,8 @@ func Permanent(err error) error {
 	return &steeredError{err: err, permanent: true}
 }
 
-// RetryAfter marks an error of a [Decoder], [Transformer] or [WithRequest] as one to
-// be followed by a refresh after d, at least the floor of [WithBackoff].
+// RetryAfter marks an error of a [Decoder], [Transformer], [Fetcher] or [WithRequest] as
+// one to be followed by a refresh after d, at least the floor of [WithBackoff].
 // RetryAfter(nil, d) is nil.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
@@ -164,11 +164,15 @@ func steeringOf(err error) (*steeredError, bool) {
 
 // scrubForeign is scrub.Foreign for the error of a callback, which may steer.
 func scrubForeign(err error) error {
-	clean := scrub.Foreign(err)
-	if s, ok := steeringOf(err); ok {
-		return &steeredError{err: clean, permanent: s.permanent, after: s.after}
+	return steerLike(err, scrub.Foreign(err))
+}
+
+// steerLike returns err, steered as original was.
+func steerLike(original, err error) error {
+	if s, ok := steeringOf(original); ok {
+		return &steeredError{err: err, permanent: s.permanent, after: s.after}
 	}
-	return clean
+	return err
 }
 
 func statusErrorOf(err error) *StatusError {

@@ -126,13 +126,18 @@ func TestSteering(t *testing.T) {
 		{"in the past: the floor", everfresh.RetryAfter(boom, -time.Hour), 250 * time.Millisecond},
 	}
 	for _, tt := range tests {
-		for _, where := range []string{"decode", "request"} {
+		for _, where := range []string{"decode", "request", "fetch"} {
 			t.Run(tt.name+"/"+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					opts := []everfresh.RegisterOption{everfresh.WithPrefetch(false)}
-					if where == "request" {
+					switch where {
+					case "request":
 						opts = append(opts, everfresh.WithRequest(func(context.Context, *everfresh.Snapshot[any]) (*http.Request, error) {
 							return nil, tt.err
+						}))
+					case "fetch":
+						opts = append(opts, everfresh.WithMiddleware(func(everfresh.Fetcher) everfresh.Fetcher {
+							return everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
 						}))
 					}
 					c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithJitter(0))
@@ -149,6 +154,22 @@ func TestSteering(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A middleware steers also what came of a time-out.
+func TestSteeringOfATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, everfresh.RetryAfter(req.Context().Err(), time.Hour)
+		})
+		c := newCache(t, everfresh.WithFetcher(hang), everfresh.WithTimeout(time.Second))
+		_, err := register(t, c, "https://a.test/", everfresh.Bytes()).Get(t.Context())
+		var re *everfresh.RefreshError
+		if !errors.As(err, &re) || !errors.Is(err, context.DeadlineExceeded) || time.Until(re.Next) != time.Hour {
+			t.Errorf("error = %v, next in %v", err, time.Until(re.Next))
+		}
+	})
 }
 
 // What is hidden of an error for the URL in it is not what it says of the schedule.

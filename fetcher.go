@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/backstage"
 	"github.com/everfresh-go/everfresh/internal/body"
 	"github.com/everfresh-go/everfresh/internal/scrub"
 	"github.com/everfresh-go/everfresh/internal/weburl"
@@ -173,7 +174,7 @@ type policed struct {
 func (f *policed) Fetch(req *http.Request) (*http.Response, error) {
 	if x := exchangeOf(req.Context()); x.flight == nil {
 		own := &exchange{allow: f.allow}
-		req = req.WithContext(context.WithValue(req.Context(), exchangeKey{}, own))
+		req = req.WithContext(context.WithValue(req.Context(), backstage.Key{}, own))
 	}
 	return f.httpFetcher.Fetch(req)
 }
@@ -276,14 +277,32 @@ func (x *exchange) prev() *Snapshot[any] {
 	return x.holder.boxed()
 }
 
-type exchangeKey struct{}
-
 // exchangeOf returns the exchange of ctx, or an empty one.
 func exchangeOf(ctx context.Context) *exchange {
-	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+	if x, ok := ctx.Value(backstage.Key{}).(*exchange); ok {
 		return x
 	}
 	return &exchange{}
+}
+
+// Remark implements [backstage.Refresh].
+func (x *exchange) Remark(err error) {
+	if x.flight == nil {
+		return
+	}
+	e := x.flight.e
+	e.cache.report(&RefreshError{Key: e.name, Op: "decode", Stale: e.holder.kept() != nil, Err: scrubForeign(err)})
+}
+
+// Failures implements [backstage.Refresh].
+func (x *exchange) Failures() int {
+	if x.flight == nil {
+		return 0
+	}
+	c := x.flight.e.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return x.flight.e.failures
 }
 
 // permit reports whether u may be fetched.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/backstage"
 	"github.com/everfresh-go/everfresh/internal/lane"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
@@ -375,7 +376,7 @@ func (c *Cache) begin(f *flight) (*attempt, bool) {
 		source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept(),
 		exchange: exchange{flight: f, allow: e.cfg.allow, holder: e.holder},
 	}
-	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, exchangeKey{}, &a.exchange), timeout)
+	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, backstage.Key{}, &a.exchange), timeout)
 	f.cancel = a.release
 	return a, true
 }
