@@ -1,0 +1,230 @@
+package jwkstest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Endpoint is one URL of an [Issuer]. It answers GET and HEAD with 200 and a
+// JSON document as of the time of the answer, under a strong ETag of its bytes,
+// and a matching If-None-Match with 304 (RFC 9110, section 13). Methods may be
+// called at any time by any goroutine.
+type Endpoint struct {
+	issuer   *Issuer
+	document func() []byte
+
+	mu       sync.Mutex
+	path     string
+	header   http.Header // "" stands for one that is not sent
+	fault    *fault      // nil: none
+	requests []*Request
+}
+
+// A Request is what an endpoint was asked, whatever it answered.
+type Request struct {
+	At     time.Time   // of its arrival
+	Header http.Header // the caller's to keep
+	Status int         // of the answer; 0 if none has begun
+}
+
+// Conditional reports whether the request came with If-None-Match.
+func (r Request) Conditional() bool { return r.Header.Get("If-None-Match") != "" }
+
+// A fault stands before an endpoint. Its map is guarded by Endpoint.mu.
+type fault struct {
+	faults []Fault
+	held   map[*http.Request]context.CancelFunc // the requests it has not passed on
+}
+
+// URL returns the address of the endpoint.
+func (e *Endpoint) URL() string {
+	base := e.issuer.base()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return base + e.path
+}
+
+// Move gives the endpoint another path, which begins with a slash; the old one
+// answers 404. The metadata names the new URL of a key set that has moved.
+func (e *Endpoint) Move(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.path = path
+}
+
+// SetHeader sets a header field of answers without a fault, such as Cache-Control,
+// Age or Retry-After. An empty value means that the field is not sent, which goes
+// for ETag, Content-Type and Date too. A fixed ETag is one that lies when the
+// document changes.
+func (e *Endpoint) SetHeader(name, value string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.header == nil {
+		e.header = make(http.Header)
+	}
+	e.header.Set(name, value)
+}
+
+// Break puts faults before the endpoint, the first one outermost, in place of
+// those that were there. Requests that those held go to the new ones.
+func (e *Endpoint) Break(faults ...Fault) {
+	e.replace(&fault{faults: faults, held: make(map[*http.Request]context.CancelFunc)})
+}
+
+// Recover ends the fault. Requests that it held are answered.
+func (e *Endpoint) Recover() { e.replace(nil) }
+
+// Requests returns all requests so far, in the order of their arrival, as a copy.
+func (e *Endpoint) Requests() []Request {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]Request, 0, len(e.requests))
+	for _, r := range e.requests {
+		all = append(all, Request{At: r.At, Header: r.Header.Clone(), Status: r.Status})
+	}
+	return all
+}
+
+func (e *Endpoint) replace(f *fault) {
+	e.mu.Lock()
+	old := e.fault
+	e.fault = f
+	var release []context.CancelFunc
+	if old != nil {
+		for _, cancel := range old.held {
+			release = append(release, cancel)
+		}
+	}
+	e.mu.Unlock()
+	for _, cancel := range release {
+		cancel()
+	}
+}
+
+func (e *Endpoint) at(path string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.path == path
+}
+
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
+	entry := &Request{At: time.Now(), Header: r.Header.Clone()}
+	e.mu.Lock()
+	e.requests = append(e.requests, entry)
+	e.mu.Unlock()
+	e.pass(&statusWriter{ResponseWriter: w, note: func(status int) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		entry.Status = status
+	}}, r)
+}
+
+// pass gives the request to the fault there is, or answers it. What the fault lets
+// through after it was replaced goes to its successor.
+func (e *Endpoint) pass(w http.ResponseWriter, r *http.Request) {
+	f, held, leave := e.hold(r)
+	if f == nil {
+		e.answer(w, r)
+		return
+	}
+	defer leave()
+	var h http.Handler = http.HandlerFunc(e.answer)
+	for _, wrap := range slices.Backward(f.faults) {
+		h = wrap(e.guard(f, r, h))
+	}
+	h.ServeHTTP(w, held)
+}
+
+// guard is the next of a fault: h, for as long as f stands.
+func (e *Endpoint) guard(f *fault, r *http.Request, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, inner *http.Request) {
+		switch {
+		case r.Context().Err() != nil:
+			panic(http.ErrAbortHandler) // nobody waits
+		case e.current() != f:
+			e.pass(w, r)
+		default:
+			h.ServeHTTP(w, inner)
+		}
+	})
+}
+
+// hold returns the fault there is, and the request with a context that ends when
+// the fault does.
+func (e *Endpoint) hold(r *http.Request) (f *fault, held *http.Request, leave func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f = e.fault
+	if f == nil {
+		return nil, nil, nil
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	held = r.WithContext(ctx)
+	f.held[held] = cancel
+	return f, held, func() {
+		cancel()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(f.held, held)
+	}
+}
+
+func (e *Endpoint) current() *fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fault
+}
+
+func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	body := e.document()
+	sum := sha256.Sum256(body)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Etag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	e.mu.Lock()
+	for name, value := range e.header {
+		w.Header()[name] = value
+		if value[0] == "" {
+			w.Header()[name] = nil // net/http then sends no default of its own
+		}
+	}
+	e.mu.Unlock()
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// A statusWriter notes the status before the client can see it.
+type statusWriter struct {
+	http.ResponseWriter
+	note  func(status int)
+	noted bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.noted && status >= http.StatusOK {
+		w.noted = true
+		w.note(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if !w.noted {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
