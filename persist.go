@@ -120,26 +120,36 @@ func (c *Cache) loadRecord(ctx context.Context, key string) (rec *Record, v stor
 }
 
 // quarantine copies a damaged record aside, and removes the oldest copy if there are too
-// many. What other processes keep aside is looked up once: a listing may read everything.
+// many.
 func (c *Cache) quarantine(ctx context.Context, name string, damaged []byte) error {
+	errs := []error{c.findAside(ctx)}
 	aside := quarantinePrefix + name
 	if _, err := c.cfg.storage.Store(ctx, aside, damaged, store.Any()); err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	c.mu.Lock()
-	known := c.aside != nil
-	c.mu.Unlock()
-	var found []string
-	var errs []error
-	if !known {
-		var err error
-		found, err = c.listAside(ctx)
-		errs = append(errs, err)
-	}
-	for _, oldest := range c.addAside(aside, found) {
+	for _, oldest := range c.addAside(aside) {
 		errs = append(errs, c.cfg.storage.Delete(ctx, oldest, store.Any()))
 	}
 	return errors.Join(errs...)
+}
+
+// findAside notes what was kept aside before, once: a listing may read everything. The
+// cache keeps nothing aside itself until this is noted, so that a listing that comes late
+// brings back no name whose copy was removed meanwhile.
+func (c *Cache) findAside(ctx context.Context) error {
+	c.mu.Lock()
+	known := c.aside != nil
+	c.mu.Unlock()
+	if known {
+		return nil
+	}
+	found, err := c.listAside(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aside == nil {
+		c.aside = append([]string{}, found...)
+	}
+	return err
 }
 
 func (c *Cache) listAside(ctx context.Context) (names []string, err error) {
@@ -152,15 +162,13 @@ func (c *Cache) listAside(ctx context.Context) (names []string, err error) {
 	return names, nil
 }
 
-// addAside notes that name was kept aside, after those that were found, and returns the
-// names of those that are too many.
-func (c *Cache) addAside(name string, found []string) (excess []string) {
+// addAside notes that name was kept aside, and returns the names of those that are too
+// many.
+func (c *Cache) addAside(name string) (excess []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range append(found, name) {
-		if !slices.Contains(c.aside, n) {
-			c.aside = append(c.aside, n)
-		}
+	if !slices.Contains(c.aside, name) {
+		c.aside = append(c.aside, name)
 	}
 	n := max(len(c.aside)-maxQuarantine, 0)
 	excess, c.aside = c.aside[:n], slices.Clone(c.aside[n:])

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,10 +324,38 @@ func TestRestartDoubtsBackOff(t *testing.T) {
 	})
 }
 
-// TestQuarantineIsBounded damages more records than are kept aside.
+// A lateLister is a store whose first listing ends late.
+type lateLister struct {
+	store.Memory
+	listings atomic.Int64
+}
+
+func (s *lateLister) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
+	return func(yield func(store.Meta, error) bool) {
+		var found []store.Meta
+		for m, err := range s.Memory.List(ctx, prefix) {
+			if err != nil {
+				yield(m, err)
+				return
+			}
+			found = append(found, m)
+		}
+		if s.listings.Add(1) == 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, m := range found {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestQuarantineIsBounded damages more records than are kept aside, and lets the first
+// look at what is kept aside end after all others.
 func TestQuarantineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
+		mem := new(lateLister)
 		o := newWarmOrigin("v")
 		c := newCache(t, everfresh.WithStorage(mem), o.client())
 		for i := range 130 {
