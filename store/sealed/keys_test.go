@@ -108,6 +108,8 @@ func TestTextsShowNoSecret(t *testing.T) {
 	k := newKey("id")
 	keys := sealed.Keys{Names: k.Secret, Records: ringOf(t, k)}
 	s := sealed.New(new(store.Memory), keys)
+	start := [8]byte(k.Secret[:8]) // less may stand in the pointers that a text shows
+	forms := []string{hex.EncodeToString(start[:]), strings.Trim(fmt.Sprint(start), "[]"), strings.Trim(fmt.Sprintf("%#v", start), "[8]uint{}")}
 	for _, v := range []any{k.Secret, &k.Secret, k, &k, keys, &keys, s, keys.Records, []sealed.Key{k}, struct{ s *sealed.Store }{s}} {
 		var texts []string
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
@@ -117,7 +119,7 @@ func TestTextsShowNoSecret(t *testing.T) {
 			texts = append(texts, string(b))
 		}
 		for _, text := range texts {
-			for _, form := range []string{hex.EncodeToString(k.Secret[:4]), fmt.Sprintf("%d %d", k.Secret[0], k.Secret[1]), fmt.Sprintf("%#x, %#x", k.Secret[0], k.Secret[1])} {
+			for _, form := range forms {
 				if strings.Contains(strings.ToLower(text), form) {
 					t.Errorf("a text of %T shows the secret: %s %s", v, form, text)
 				}

@@ -62,8 +62,11 @@ func TestConnectionIsCut(t *testing.T) {
 
 // TestStatementTimeout lets the server lose its patience.
 func TestStatementTimeout(t *testing.T) {
-	s := newStore(t, openPostgresWith(t, " statement_timeout=50"), sqlstore.Postgres, sqlstore.WithTable("slow"))
+	db := openPostgres(t)
+	db.SetMaxOpenConns(1) // the connection that gets the limit
+	s := newStore(t, db, sqlstore.Postgres, sqlstore.WithTable("slow"))
 	put(t, s, "old")
+	execute(t, db, `SET statement_timeout = 50`) // not before: what must succeed may take longer
 	tx, err := openPostgres(t).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
