@@ -1,6 +1,6 @@
 # The targets of everyday work; .ci/run is what must pass. `make help` lists them.
 BIN := $(CURDIR)/.bin
-MODULES := . bench interop store/boltstore store/sqlstore
+MODULES := . bench interop store/boltstore store/mongostore store/mongostore/ferret store/sqlstore
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0

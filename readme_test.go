@@ -55,6 +55,8 @@ func TestReadmeStores(t *testing.T) {
 		for name, path := range map[string]string{
 			"everfresh.": module, "filestore.": module + "/store/filestore", "boltstore.": module + "/store/boltstore",
 			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os",
+			"mongostore.": module + "/store/mongostore", "mongo.Connect": "go.mongodb.org/mongo-driver/v2/mongo",
+			"options.Client": "go.mongodb.org/mongo-driver/v2/mongo/options",
 		} {
 			if strings.Contains(block[1], name) {
 				fmt.Fprintf(&src, "\t%q\n", path)
