@@ -94,6 +94,7 @@ func (a *attempt) run(now func() (wall, mono int64)) {
 		if v := recover(); v != nil {
 			out.err = recovered(v)
 		}
+		out.err = a.exchange.steer(out.err)
 		if out.err != nil && out.received.IsZero() {
 			out.receive(now())
 		}

@@ -265,8 +265,9 @@ type exchange struct {
 	origin string  // of url; empty if the request was built
 	etag   string  // the engine's own validators, which may follow a redirect
 	since  string
-	holder holder    // of the resource that is fetched; nil outside a refresh
-	at     time.Time // when the answer was received; set before the decoder runs
+	holder holder        // of the resource that is fetched; nil outside a refresh
+	at     time.Time     // when the answer was received; set before the decoder runs
+	pace   time.Duration // the delay after a failure that does not steer; 0: the back-off
 }
 
 // prev returns what is served now, or nil.
@@ -292,6 +293,17 @@ func (x *exchange) Remark(err error) {
 	}
 	e := x.flight.e
 	e.cache.report(&RefreshError{Key: e.name, Op: "decode", Stale: e.holder.kept() != nil, Err: scrubForeign(err)})
+}
+
+// Pace implements [backstage.Refresh].
+func (x *exchange) Pace(delay time.Duration) { x.pace = delay }
+
+// steer makes err say when to try again, if a fetcher has and err does not.
+func (x *exchange) steer(err error) error {
+	if _, steered := steeringOf(err); steered || x.pace == 0 {
+		return err
+	}
+	return RetryAfter(err, x.pace)
 }
 
 // Failures implements [backstage.Refresh].

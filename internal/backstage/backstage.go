@@ -2,7 +2,10 @@
 // they were given, beyond what the cache offers to everybody.
 package backstage
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Key is under which the context of a refresh holds its [Refresh].
 type Key struct{}
@@ -14,6 +17,8 @@ type Refresh interface {
 	Remark(err error)
 	// Failures counts the refreshes of the resource that failed in a row before this one.
 	Failures() int
+	// Pace sets the delay after this refresh if it fails with an error that does not steer.
+	Pace(delay time.Duration)
 }
 
 // Remark tells the error sink of the refresh of ctx, if that is the context of one.
@@ -29,4 +34,12 @@ func Failures(ctx context.Context) int {
 		return r.Failures()
 	}
 	return 0
+}
+
+// Pace sets the delay after the refresh of ctx, if it fails with an error that does not
+// steer.
+func Pace(ctx context.Context, delay time.Duration) {
+	if r, ok := ctx.Value(Key{}).(Refresh); ok {
+		r.Pace(delay)
+	}
 }

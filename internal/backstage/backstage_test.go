@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -45,7 +47,7 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(failures) != 3 || failures[0] != 0 || failures[2] != 2 {
 			t.Errorf("failures before each fetch: %v", failures)
 		}
@@ -61,9 +63,48 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 	})
 }
 
+// TestPaceOfAFailure: whatever a refresh fails at, it is followed by the next as its fetcher
+// said, unless the error says otherwise.
+func TestPaceOfAFailure(t *testing.T) {
+	answer := func(body io.Reader) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(body)}, nil
+	}
+	odd := errors.New("odd")
+	for name, tt := range map[string]struct {
+		fetch  func() (*http.Response, error)
+		decode error
+		next   time.Duration
+	}{
+		"fetch": {func() (*http.Response, error) { return nil, odd }, nil, time.Hour},
+		"status": {func() (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+		}, nil, time.Hour},
+		"read":    {func() (*http.Response, error) { return answer(iotest.ErrReader(odd)) }, nil, time.Hour},
+		"decode":  {func() (*http.Response, error) { return answer(strings.NewReader("x")) }, odd, time.Hour},
+		"steered": {func() (*http.Response, error) { return nil, everfresh.RetryAfter(odd, time.Minute) }, nil, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
+				backstage.Pace(req.Context(), time.Hour)
+				return tt.fetch()
+			})
+			c := everfresh.NewCache(t.Context(), everfresh.WithFetcher(fetch), everfresh.WithLenientBody(true))
+			defer c.Close()
+			r, err := everfresh.Register(c, "https://a.test/", func(context.Context, *http.Response) (int, error) { return 0, tt.decode })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Get(t.Context()); err == nil || time.Until(r.Status().Next) != tt.next {
+				t.Errorf("%s: error %v, next in %v, want %v", name, err, time.Until(r.Status().Next), tt.next)
+			}
+		})
+	}
+}
+
 // Outside a refresh nobody listens.
 func TestOutsideARefresh(t *testing.T) {
 	backstage.Remark(t.Context(), io.EOF)
+	backstage.Pace(t.Context(), time.Hour)
 	if n := backstage.Failures(t.Context()); n != 0 {
 		t.Errorf("Failures = %d", n)
 	}
