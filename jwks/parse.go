@@ -1,0 +1,349 @@
+package jwks
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A ParseOption changes how key sets are read, by [Parse] or by a [Source].
+type ParseOption interface {
+	Option
+	parse(p *parser)
+}
+
+// WithKeyParser reads keys of the given kty with parse: kinds that are not built in, such as
+// "AKP", or other curves of "EC" and "OKP". The latter are read by parse first, and as
+// usual if its error is [errors.ErrUnsupported]. A second parser for the same kty replaces
+// the first. A Source uses parse from many goroutines at once.
+//
+// parse gets a copy of the JSON object of one key, the private members of which may be
+// there too. Of the Key that it returns, Public and Algorithm count; ID, Type, Use and Ops
+// are always those of the document, and so is Algorithm if parse leaves it empty. Algorithm
+// is what the key may be looked up for, such as "ES256K". If Public is an *rsa.PublicKey, an
+// *ecdsa.PublicKey on a NIST curve or an ed25519.PublicKey, it is checked like one that was
+// read here, Algorithm may stay empty, and VerifySignature can use it.
+//
+// An error or a panic leaves out that key only; the error's text is shown in logs. Symmetric
+// keys cannot be admitted: kty "oct", an empty kty and a nil parse are [ErrOption].
+func WithKeyParser(kty string, parse func(json.RawMessage) (Key, error)) ParseOption {
+	return keyParser{kty, parse}
+}
+
+type keyParser struct {
+	kty  string
+	read func(json.RawMessage) (Key, error)
+}
+
+func (o keyParser) apply(c *config) error {
+	c.parsers = append(c.parsers, o)
+	return o.check()
+}
+
+func (o keyParser) parse(p *parser) {
+	if p.custom == nil {
+		p.custom = make(map[string]keyParser)
+	}
+	p.custom[o.kty] = o
+	p.err = errors.Join(p.err, o.check())
+}
+
+func (o keyParser) check() error {
+	switch {
+	case o.kty == "", o.read == nil:
+		return fmt.Errorf("jwks: %w: WithKeyParser without a kty or without a parser", ErrOption)
+	case strings.EqualFold(o.kty, "oct"):
+		return fmt.Errorf("jwks: %w: WithKeyParser: %w", ErrOption, errSymmetric)
+	}
+	return nil
+}
+
+// call reads raw into k.
+func (o keyParser) call(raw []byte, k *Key) (algs algorithms, err error) {
+	defer func() {
+		if r := recover(); r != nil { // its text might show the key
+			err = fmt.Errorf("panic in the parser of kty %q: value of type %T", cut(o.kty), r)
+		}
+	}()
+	got, err := o.read(bytes.Clone(raw))
+	if err != nil {
+		return 0, err
+	}
+	k.Public = got.Public
+	if got.Algorithm != "" {
+		k.Algorithm = got.Algorithm
+	}
+	return examine(got.Public)
+}
+
+type parser struct {
+	custom map[string]keyParser // by kty
+	err    error                // of the options
+}
+
+// key reads one key. With an error the key has what could be read of its ID and type.
+func (p *parser) key(raw []byte) (Key, error) {
+	var k Key
+	if raw[0] != '{' {
+		return k, errors.New("not a JSON object")
+	}
+	var m members
+	if err := eachMember(raw, m.set); err != nil {
+		return k, err
+	}
+	if err := k.describe(&m); err != nil {
+		return k, err
+	}
+	algs, err := p.public(raw, &k, &m)
+	if err != nil {
+		return k, err
+	}
+	return k, k.restrict(algs)
+}
+
+// public sets the public key of k, and returns which algorithms that can have.
+func (p *parser) public(raw []byte, k *Key, m *members) (algorithms, error) {
+	if strings.EqualFold(k.Type, "oct") {
+		return 0, errSymmetric
+	}
+	if custom, ok := p.custom[k.Type]; ok {
+		algs, err := custom.call(raw, k)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return algs, err
+		}
+	}
+	var (
+		algs algorithms
+		err  error
+	)
+	switch k.Type {
+	case "":
+		return 0, errors.New("kty is missing")
+	case "RSA":
+		k.Public, algs, err = m.rsa()
+	case "EC":
+		k.Public, algs, err = m.ec()
+	case "OKP":
+		k.Public, algs, err = m.okp()
+	default:
+		return 0, unsupportedError{"kty", k.Type}
+	}
+	return algs, err
+}
+
+// An unsupportedError is about a key that may well be good.
+type unsupportedError struct{ member, value string }
+
+func (e unsupportedError) Error() string {
+	return fmt.Sprintf("%s %q is not supported", e.member, cut(e.value))
+}
+
+// Is makes it an errors.ErrUnsupported.
+func (e unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// members are the values of a key's members, as they are in the document; nil if absent.
+type members struct{ kty, kid, use, alg, ops, crv, n, e, x, y []byte }
+
+func (m *members) set(name, value []byte) error {
+	if string(value) == "null" {
+		value = nil
+	}
+	switch string(name) {
+	case "kty":
+		m.kty = value
+	case "kid":
+		m.kid = value
+	case "use":
+		m.use = value
+	case "alg":
+		m.alg = value
+	case "key_ops":
+		m.ops = value
+	case "crv":
+		m.crv = value
+	case "n":
+		m.n = value
+	case "e":
+		m.e = value
+	case "x":
+		m.x = value
+	case "y":
+		m.y = value
+	}
+	return nil
+}
+
+// describe reads everything but the key itself.
+func (k *Key) describe(m *members) (err error) {
+	if k.Type, err = text("kty", m.kty); err != nil {
+		return err
+	}
+	if k.ID, err = text("kid", m.kid); err != nil {
+		return err
+	}
+	if len(k.ID) > maxKeyID {
+		return fmt.Errorf("kid is longer than %d bytes", maxKeyID)
+	}
+	if k.Use, err = text("use", m.use); err != nil {
+		return err
+	}
+	if k.Algorithm, err = text("alg", m.alg); err != nil {
+		return err
+	}
+	if m.ops == nil {
+		return nil
+	}
+	if m.ops[0] != '[' {
+		return errors.New("key_ops is not an array")
+	}
+	k.Ops = []string{}
+	eachElement(m.ops, func(raw []byte) {
+		op, bad := text("key_ops", raw)
+		k.Ops, err = append(k.Ops, op), errors.Join(err, bad)
+	})
+	return err
+}
+
+// text returns the text of a JSON string, "" if value is nil.
+func text(name string, value []byte) (string, error) {
+	if value == nil {
+		return "", nil
+	}
+	if value[0] != '"' {
+		return "", fmt.Errorf("%s is not a string", name)
+	}
+	b, err := unquote(value)
+	if err != nil {
+		return "", err
+	}
+	return intern(b), nil
+}
+
+// intern is string(b) without an allocation for the usual words.
+func intern(b []byte) string {
+	switch string(b) {
+	case "RSA":
+		return "RSA"
+	case "EC":
+		return "EC"
+	case "OKP":
+		return "OKP"
+	case "sig":
+		return "sig"
+	case "P-256":
+		return "P-256"
+	case "Ed25519":
+		return "Ed25519"
+	case "RS256":
+		return "RS256"
+	case "ES256":
+		return "ES256"
+	case "EdDSA":
+		return "EdDSA"
+	case "PS256":
+		return "PS256"
+	}
+	return string(b)
+}
+
+// The functions below walk JSON that json.Valid accepts. Unlike encoding/json they tell
+// names apart by case and show duplicates, and they need no memory.
+
+// eachMember calls visit with the members of an object, until it fails. A value has its
+// quotes or brackets, a name has not.
+func eachMember(object []byte, visit func(name, value []byte) error) error {
+	rest := skipSpace(object[1:])
+	for rest[0] != '}' {
+		n := valueLen(rest)
+		name, err := unquote(rest[:n])
+		if err != nil {
+			return err
+		}
+		rest = skipSpace(skipSpace(rest[n:])[1:]) // the colon
+		n = valueLen(rest)
+		if err := visit(name, rest[:n]); err != nil {
+			return err
+		}
+		rest = skipComma(rest[n:])
+	}
+	return nil
+}
+
+// eachElement calls visit with the elements of an array.
+func eachElement(array []byte, visit func(value []byte)) {
+	rest := skipSpace(array[1:])
+	for rest[0] != ']' {
+		n := valueLen(rest)
+		visit(rest[:n])
+		rest = skipComma(rest[n:])
+	}
+}
+
+func skipComma(b []byte) []byte {
+	if b = skipSpace(b); b[0] == ',' {
+		b = skipSpace(b[1:])
+	}
+	return b
+}
+
+func skipSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\n' || b[0] == '\t' || b[0] == '\r') {
+		b = b[1:]
+	}
+	return b
+}
+
+// valueLen returns the length of the value at the start of b.
+func valueLen(b []byte) int {
+	switch b[0] {
+	case '"':
+		return stringLen(b)
+	case '{', '[':
+		return nestedLen(b)
+	}
+	if i := bytes.IndexAny(b, ",]} \n\t\r"); i >= 0 {
+		return i
+	}
+	return len(b)
+}
+
+func stringLen(b []byte) int {
+	for i := 1; ; i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+}
+
+func nestedLen(b []byte) int {
+	for i, depth := 0, 0; ; i++ {
+		switch b[i] {
+		case '"':
+			i += stringLen(b[i:]) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+}
+
+// unquote returns the text of a JSON string. It is part of quoted where it can be.
+func unquote(quoted []byte) ([]byte, error) {
+	inner := quoted[1 : len(quoted)-1]
+	for _, c := range inner {
+		if c == '\\' || c >= 0x80 { // an escape, or UTF-8, which might be malformed
+			var s string
+			err := json.Unmarshal(quoted, &s)
+			return []byte(s), err
+		}
+	}
+	return inner, nil
+}

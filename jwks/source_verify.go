@@ -1,0 +1,100 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/everfresh-go/everfresh"
+)
+
+// maxTried bounds how many keys are tried for a token that does not name one.
+const maxTried = 16
+
+// VerifySignature verifies the signature of a compact JWS (RFC 7515), such as a signed JWT,
+// and returns its payload, which is the caller's. That is all it verifies: the claims in the
+// payload, above all exp, iss and aud, are the caller's to check. The method is what go-oidc
+// calls a KeySet.
+//
+// A token without a key ID is tried with up to 16 keys for its algorithm. If none has signed
+// it, the set is fetched, within the budget for unknown keys.
+//
+// The errors are those of [Source.Key], [ErrToken] and [ErrSignature].
+func (s *Source) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
+	j, err := parseJWS(token)
+	if err != nil {
+		return nil, err
+	}
+	return s.verify(ctx, j)
+}
+
+// verify is VerifySignature of a token that was read.
+func (s *Source) verify(ctx context.Context, j *jws) (payload []byte, err error) {
+	found, snap, err := s.candidates(ctx, j.kid, j.alg)
+	if err != nil {
+		return nil, err
+	}
+	err = j.verifyAny(found)
+	if errors.Is(err, ErrSignature) && s.refreshable(j) {
+		err = s.verifyNewer(ctx, j, snap, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return j.payload()
+}
+
+// refreshable reports whether a newer set may hold the key that signed j.
+func (s *Source) refreshable(j *jws) bool {
+	return s.keys != nil && (j.kid == "" || s.cfg.refreshSignature)
+}
+
+// verifyNewer tries the keys of a set that is newer than seen; failed is what came of seen.
+func (s *Source) verifyNewer(ctx context.Context, j *jws, seen *everfresh.Snapshot[*Set], failed error) error {
+	snap, err := s.newer(ctx, seen)
+	switch {
+	case errors.Is(err, ErrKeyNotFound): // the budget is spent, and the key is known
+		return failed
+	case err != nil:
+		return err
+	case snap.Version == seen.Version:
+		return failed
+	}
+	return j.verifyAny(snap.Value.fitting(j.kid, j.alg))
+}
+
+// verifyAny reports whether one of the keys signed j.
+func (j *jws) verifyAny(keys []*Key) error {
+	err := fmt.Errorf("jwks: %w: no key has made it", ErrSignature)
+	for _, k := range keys[:min(len(keys), maxTried)] {
+		if err = j.verify(k); err == nil || !errors.Is(err, ErrSignature) {
+			return err
+		}
+	}
+	return err
+}
+
+// VerifySignature is [Source.VerifySignature] with the keys of any source. A token without
+// a key ID is verified only if src has just one key for its algorithm.
+func VerifySignature(ctx context.Context, src KeySource, token string) (payload []byte, err error) {
+	j, err := parseJWS(token)
+	if err != nil {
+		return nil, err
+	}
+	return verifyWith(ctx, src, j)
+}
+
+// verifyWith is VerifySignature of a token that was read.
+func verifyWith(ctx context.Context, src KeySource, j *jws) (payload []byte, err error) {
+	if s, ok := src.(*Source); ok {
+		return s.verify(ctx, j)
+	}
+	public, err := src.Key(ctx, j.kid, j.alg)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.verify(&Key{ID: j.kid, Public: public}); err != nil {
+		return nil, err
+	}
+	return j.payload()
+}
