@@ -19,6 +19,7 @@ import (
 
 	// The programs on the page use them; go.mod must know.
 	_ "github.com/everfresh-go/everfresh"
+	_ "github.com/everfresh-go/everfresh/jwks"
 	_ "github.com/lestrrat-go/httprc"
 	_ "github.com/lestrrat-go/httprc/v3"
 )
@@ -29,13 +30,20 @@ type pageKind struct {
 	vars    string
 }
 
-// pageKinds are the kinds of programs on the page, by their first line.
-var pageKinds = map[string]pageKind{
-	"// httprc v3": {
-		[]string{v3Path, v3Path + "/errsink", v3Path + "/tracesink"},
-		"var ctrl httprc.Controller\nvar r *httprc.ResourceBase[Keys]\n",
+// pages are the pages with programs, and the kinds of these by their first line. A program
+// of docs/jwks.md without such a line is part of an example, which is compiled as such.
+var pages = map[string]map[string]pageKind{
+	"httprc.md": {
+		"// httprc v3": {
+			[]string{v3Path, v3Path + "/errsink", v3Path + "/tracesink"},
+			"var ctrl httprc.Controller\nvar r *httprc.ResourceBase[Keys]\n",
+		},
+		"// everfresh": {[]string{ourPath}, "var c *everfresh.Cache\n"},
 	},
-	"// everfresh": {[]string{"github.com/everfresh-go/everfresh"}, "var c *everfresh.Cache\n"},
+	"jwks.md": {
+		"// everfresh":          {[]string{ourPath, ourPath + "/jwks"}, ""},
+		"// everfresh with jwx": {[]string{ourPath, jwxPath + "/jwk"}, "var cache *everfresh.Cache\n"},
+	},
 }
 
 // pageCommon is what they all may use.
@@ -57,21 +65,30 @@ var (
 
 var pageProgram = regexp.MustCompile("(?s)```go\n(// [^\n]*)\n(.*?)```")
 
-// TestProgramsOnThePage compiles every program of the page, those before the move and
+// TestProgramsOnThePage compiles every program of the pages, those before the move and
 // those after it.
 func TestProgramsOnThePage(t *testing.T) {
 	t.Parallel()
 	imp := pageImporter(t)
-	page := readFile(t, filepath.Join(ourDir, "docs", "httprc.md"))
-	programs := pageProgram.FindAllStringSubmatch(page, -1)
-	require.Len(t, programs, strings.Count(page, "```go\n"))
-	for i, p := range programs {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			kind, ok := pageKinds[p[1]]
-			require.True(t, ok, "a program begins with %q", p[1])
-			pageCompile(t, imp, kind, p[2])
-		})
+	for name, kinds := range pages {
+		page := readFile(t, filepath.Join(ourDir, "docs", name))
+		seen := make(map[string]bool)
+		for i, p := range pageProgram.FindAllStringSubmatch(page, -1) {
+			t.Run(fmt.Sprint(name, i), func(t *testing.T) {
+				kind, ok := kinds[p[1]]
+				require.True(t, ok || name == "jwks.md", "a program begins with %q", p[1])
+				if ok {
+					pageCompile(t, imp, kind, p[2])
+				}
+				seen[p[1]] = true
+			})
+		}
+		for first := range kinds {
+			require.True(t, seen[first], "%s: no program begins with %q", name, first)
+		}
 	}
+	page := readFile(t, filepath.Join(ourDir, "docs", "httprc.md"))
+	require.Len(t, pageProgram.FindAllString(page, -1), strings.Count(page, "```go\n"))
 	require.Contains(t, page, "+\t"+`httprc "github.com/everfresh-go/everfresh"`)
 }
 
@@ -100,8 +117,13 @@ func pageCompile(t *testing.T, imp types.Importer, kind pageKind, program string
 func pageImporter(t *testing.T) types.Importer {
 	t.Helper()
 	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
-	for _, kind := range pageKinds {
-		args = append(args, kind.imports...)
+	for _, kinds := range pages {
+		for _, kind := range kinds {
+			args = append(args, kind.imports...)
+		}
+	}
+	for _, path := range pagePackages {
+		args = append(args, path)
 	}
 	exports := make(map[string]string)
 	for line := range strings.Lines(goCommand(t, ".", append(args, pageCommon...)...)) {

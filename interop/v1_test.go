@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	v1Path = "github.com/lestrrat-go/httprc"
-	v3Path = "github.com/lestrrat-go/httprc/v3"
-	ourDir = ".."
+	v1Path  = "github.com/lestrrat-go/httprc"
+	v3Path  = "github.com/lestrrat-go/httprc/v3"
+	ourPath = "github.com/everfresh-go/everfresh"
+	jwxPath = "github.com/lestrrat-go/jwx/v3"
+	ourDir  = ".."
 )
 
 // goCommand runs the go command in dir, outside any workspace, and returns what it
