@@ -33,16 +33,16 @@ func TestReadmeProgram(t *testing.T) {
 	}
 }
 
-// TestReadmeStores compiles the examples of the stores, which are bodies of functions.
-func TestReadmeStores(t *testing.T) {
+// TestReadmeExamples compiles the examples after the first, which are bodies of functions.
+func TestReadmeExamples(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, stores, _ := strings.Cut(string(page), "## Stores")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(stores, -1)
-	if len(blocks) < 3 {
-		t.Fatalf("%d examples of stores, want one for each way to open one", len(blocks))
+	_, rest, _ := strings.Cut(string(page), "## What it does")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(rest, -1)
+	if len(blocks) < 5 {
+		t.Fatalf("%d examples, want one of keys and one for each way to open a store", len(blocks))
 	}
 	work, err := filepath.Abs("go.work")
 	if err != nil {
@@ -54,7 +54,7 @@ func TestReadmeStores(t *testing.T) {
 		src.WriteString("package main\n\nimport (\n\t\"context\"\n")
 		for name, path := range map[string]string{
 			"everfresh.": module, "filestore.": module + "/store/filestore", "boltstore.": module + "/store/boltstore",
-			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os",
+			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os", "fmt.": "fmt", "jwks.": module + "/jwks",
 			"mongostore.": module + "/store/mongostore", "mongo.Connect": "go.mongodb.org/mongo-driver/v2/mongo",
 			"options.Client": "go.mongodb.org/mongo-driver/v2/mongo/options",
 		} {
@@ -62,7 +62,7 @@ func TestReadmeStores(t *testing.T) {
 				fmt.Fprintf(&src, "\t%q\n", path)
 			}
 		}
-		fmt.Fprintf(&src, ")\n\nfunc main() {}\n\nfunc _(ctx context.Context) error {\n%s\n_ = cache\nreturn nil\n}\n", block[1])
+		fmt.Fprintf(&src, ")\n\nfunc main() {}\n\nfunc _(ctx context.Context, token string) error {\n%s\n_ = cache\nreturn nil\n}\n", block[1])
 		file := filepath.Join(t.TempDir(), "main.go")
 		if err := os.WriteFile(file, []byte(src.String()), 0o600); err != nil {
 			t.Fatal(err)

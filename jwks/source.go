@@ -171,8 +171,9 @@ func (s *Source) Ready(ctx context.Context) error {
 }
 
 // Refresh asks the issuer for a newer set and waits for the answer. It comes out of the
-// budget for unknown key IDs; the error is a [*CoolingError] or [ErrUnavailable]. A static
-// source has nothing to ask for.
+// budget for unknown key IDs, so that a rotation soon afterwards may be noticed 15 s late;
+// any number of calls at once cost two fetches. The error is a [*CoolingError] or
+// [ErrUnavailable]. A static source has nothing to ask for.
 func (s *Source) Refresh(ctx context.Context) error {
 	if s.keys == nil {
 		return nil
