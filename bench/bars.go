@@ -1,6 +1,6 @@
 package main
 
-import "fmt"
+import "slices"
 
 // A bar is what a figure of one candidate has to be, by itself or compared with another's.
 type bar struct {
@@ -9,11 +9,13 @@ type bar struct {
 	metric    metric
 	over      string  // the other candidate; "" for a bar without one
 	most      float64 // the bar, unless least is set
-	least     float64 // a bar for how many times better than over
+	least     float64 // of a figure of which more is better, or of how many times less than over it is
 }
 
-// README.md says why those are missed that are.
-var bars = []bar{
+// bars are all of them. README.md says why those are missed that are.
+var bars = slices.Concat(cacheBars, keyBars)
+
+var cacheBars = []bar{
 	{group: "held", candidate: "peek", metric: timeMetric, over: "bare", most: 1.5},
 	{group: "held", candidate: "peek", metric: allocsMetric},
 	{group: "held", candidate: "get", metric: timeMetric, over: "bare", most: 4},
@@ -61,44 +63,4 @@ var bars = []bar{
 	{group: "late", candidate: "everfresh", metric: late99, most: 11},
 	{group: "late", candidate: "everfresh", metric: lateCPU, over: "timers", most: 0.5},
 	{group: "burst", candidate: "second", metric: burstRatio, most: 2.5},
-}
-
-// text states the bar.
-func (b bar) text() string {
-	name := b.metric.name
-	if name != "" {
-		name += " "
-	}
-	switch {
-	case b.over == "" && b.most == 0:
-		return name + "= 0"
-	case b.over == "":
-		return fmt.Sprintf("%s≤ %g%s", name, b.most, b.metric.unit)
-	case b.least > 0 && !b.metric.more:
-		return fmt.Sprintf("%s ≥ %g × faster", b.over, b.least)
-	case b.least > 0:
-		return fmt.Sprintf("%s≥ %g × %s", name, b.least, b.over)
-	default:
-		return fmt.Sprintf("%s≤ %g × %s", name, b.most, b.over)
-	}
-}
-
-// measured returns what the bar is held against.
-func (b bar) measured(r *groupRun) float64 {
-	switch {
-	case b.over == "":
-		return r.median(b.candidate, b.metric)
-	case b.least > 0 && !b.metric.more:
-		return r.ratio(b.over, b.candidate, b.metric)
-	default:
-		return r.ratio(b.candidate, b.over, b.metric)
-	}
-}
-
-// met reports whether a measured figure meets the bar. One that is not a number does not.
-func (b bar) met(v float64) bool {
-	if b.least > 0 {
-		return v >= b.least
-	}
-	return v <= b.most
 }

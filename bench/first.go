@@ -15,7 +15,7 @@ import (
 
 var (
 	firstColumns = []string{"s", "us/op"}
-	firstTotal   = metric{unit: " s", column: "s", of: field(0)}
+	firstTotal   = metric{name: "time", unit: " s", column: "s", of: field(0)}
 	firstEach    = metric{name: "each", unit: " µs", column: "µs each", of: field(1)}
 )
 

@@ -1,8 +1,14 @@
 package main
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-var groups = []group{
+// groups are in the order of the tables.
+var groups = slices.Concat(cacheGroups, keyGroups)
+
+var cacheGroups = []group{
 	{
 		name: "held", title: "A held handle",
 		note: "1,000 handles in random order, one goroutine.",
@@ -27,7 +33,7 @@ var groups = []group{
 		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
 		slices: 31, slice: 2 * time.Millisecond, open: openByURL,
 		rows: []row{
-			{"map", "plain map, which must not be written meanwhile"},
+			{"map", "plain map (it must not be written meanwhile)"},
 			{"sync-map", "`sync.Map`"},
 			{"everfresh", "everfresh `Cache.Get`"},
 			{"everfresh-lookup", "everfresh `Lookup`, `Resource.Peek`"},
@@ -45,7 +51,7 @@ var groups = []group{
 		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
 		rounds: 3, slices: 1, slice: 100 * time.Millisecond, open: openByURLOfMany,
 		rows: []row{
-			{"map", "plain map, which must not be written meanwhile"},
+			{"map", "plain map (it must not be written meanwhile)"},
 			{"sync-map", "`sync.Map`"},
 			{"everfresh", "everfresh `Cache.Get`"},
 			{"otter-refresh", "otter `Get` with refreshing"},
@@ -58,13 +64,13 @@ var groups = []group{
 		slices: 9, slice: 80 * time.Millisecond, open: openRefresh,
 		rows: []row{
 			{"loop-304", "bare net/http loop, 304"},
-			{"bounded-304", "the same, bounded in time, on a goroutine of its own, 304"},
+			{"bounded-304", "bare net/http loop, bounded in time, on a goroutine of its own, 304"},
 			{"everfresh-304", "everfresh `Resource.Refresh`, 304"},
-			{"scheduled-304", "the same by schedule, nobody waits, 304"},
+			{"scheduled-304", "everfresh by schedule, nobody waits, 304"},
 			{"loop-200", "bare net/http loop, 200"},
-			{"bounded-200", "the same, bounded in time, on a goroutine of its own, 200"},
+			{"bounded-200", "bare net/http loop, bounded in time, on a goroutine of its own, 200"},
 			{"everfresh-200", "everfresh `Resource.Refresh`, 200"},
-			{"scheduled-200", "the same by schedule, nobody waits, 200"},
+			{"scheduled-200", "everfresh by schedule, nobody waits, 200"},
 			{"v3", "httprc v3 `Controller.Refresh`, 200 (it sends no conditional requests)"},
 		},
 	},
@@ -79,15 +85,15 @@ var groups = []group{
 		columns: registerColumns, shown: []metric{registerTotal, registerEach}, rounds: 3, probes: registerProbes,
 		rows: []row{
 			{"everfresh-1k", "everfresh `Register`, 1,000"},
-			{"everfresh-10k", "the same, 10,000"},
-			{"everfresh-100k", "the same, 100,000"},
-			{"everfresh-1M", "the same, 1,000,000"},
-			{"lazy-1M", "the same with `WithPrefetch(false)`, 1,000,000"},
-			{"v1-1k", "httprc v1 `Cache.Register`, which fetches nothing, 1,000"},
-			{"v1-10k", "the same, 10,000"},
-			{"v1-100k", "the same, 100,000"},
+			{"everfresh-10k", "everfresh `Register`, 10,000"},
+			{"everfresh-100k", "everfresh `Register`, 100,000"},
+			{"everfresh-1M", "everfresh `Register`, 1,000,000"},
+			{"lazy-1M", "everfresh `Register` with `WithPrefetch(false)`, 1,000,000"},
+			{"v1-1k", "httprc v1 `Cache.Register`, 1,000 (it fetches nothing)"},
+			{"v1-10k", "httprc v1 `Cache.Register`, 10,000"},
+			{"v1-100k", "httprc v1 `Cache.Register`, 100,000"},
 			{"v3-1k", "httprc v3 `NewResource`, `Controller.Add` that does not wait, 1,000"},
-			{"v3-2k", "the same, 2,000"},
+			{"v3-2k", "httprc v3 `NewResource`, `Controller.Add` that does not wait, 2,000"},
 		},
 	},
 	{
@@ -119,11 +125,11 @@ var groups = []group{
 		rows: []row{
 			{"nothing", "a process that sleeps"},
 			{"everfresh-1k", "everfresh, 1,000"},
-			{"everfresh-100k", "the same, 100,000"},
-			{"everfresh-1M", "the same, 1,000,000"},
+			{"everfresh-100k", "everfresh, 100,000"},
+			{"everfresh-1M", "everfresh, 1,000,000"},
 			{"v1-10k", "httprc v1, 10,000"},
 			{"v3-1k", "httprc v3 with its controller, 1,000"},
-			{"v3-100k", "httprc v3 `NewResource`, `Sync`, and a map from URL to it as in its controller, but no controller, 100,000"},
+			{"v3-100k", "httprc v3 without its controller, 100,000 (`NewResource`, `Sync`, and a map from URL to it as in the controller)"},
 		},
 	},
 	{
@@ -132,7 +138,7 @@ var groups = []group{
 		columns: lateColumns, shown: []metric{late50, late99, late999, lateRate, lateCPU, lateSwitches}, rounds: 1, probes: lateProbes,
 		rows: []row{
 			{"everfresh", "everfresh"},
-			{"timers", "`time.AfterFunc` for each, which makes a bare request"},
+			{"timers", "`time.AfterFunc` for each (it makes a bare request)"},
 		},
 	},
 	{

@@ -24,7 +24,7 @@ var (
 	idleGoroutines = metric{name: "goroutines", column: "goroutines", of: field(1)}
 	idleGC         = metric{name: "collection", unit: " ms", column: "collection ms", of: field(2)}
 	idleGCCPU      = metric{name: "collection's CPU", unit: " ms", column: "its CPU ms", of: field(3)}
-	idleCPU        = metric{name: "CPU of a core", unit: " %", column: "CPU % of a core", of: field(4)}
+	idleCPU        = metric{name: "processor time of a core", unit: " %", column: "CPU % of a core", of: field(4)}
 	idleSwitches   = metric{name: "switches/s", column: "switches/s", of: field(5)}
 )
 

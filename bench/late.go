@@ -19,7 +19,7 @@ var (
 	late99       = metric{name: "p99", unit: " ms", column: "p99 ms", of: field(1)}
 	late999      = metric{name: "p99.9", unit: " ms", column: "p99.9 ms", of: field(2)}
 	lateRate     = metric{name: "requests/s", column: "requests/s", more: true, of: field(3)}
-	lateCPU      = metric{name: "CPU each", unit: " µs", column: "CPU µs each", of: field(4)}
+	lateCPU      = metric{name: "processor time", unit: " µs", column: "CPU µs each", of: field(4)}
 	lateSwitches = metric{name: "switches/s", column: "switches/s", of: field(5)}
 )
 

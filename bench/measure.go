@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,9 @@ type group struct {
 	name    string
 	title   string
 	note    string   // for the reader of the table
-	per     string   // candidate that the ratios are taken to; "" for a table without them
+	per     string   // candidate that the ratios are taken to, see base; "" for a table without them
+	across  bool     // the table has a column for each candidate
+	peers   []string // modules that are compared; nil: cachePeers
 	columns []string // the figures of a sample, as the raw output names them
 	shown   []metric // the columns of the table, first what counts
 	rounds  int      // at most; 0: as the scale says
@@ -39,6 +42,15 @@ type group struct {
 
 	slices int           // of each candidate that open brings, in a round
 	slice  time.Duration // about as long is each
+}
+
+// base returns the candidate that candidate is compared with: of names with a slash, such
+// as everfresh/99, the one with the same end.
+func (g group) base(candidate string) string {
+	if i := strings.LastIndexByte(candidate, '/'); i >= 0 {
+		return g.per + candidate[i:]
+	}
+	return g.per
 }
 
 // A stage is the candidates of a group, ready to run.

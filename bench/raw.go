@@ -20,13 +20,13 @@ import (
 // candidate, and the figures in the order of the group's columns.
 
 // header describes the machine and what was compared on it.
-func header() []string {
+func (g group) header() []string {
 	return []string{
 		"date: " + time.Now().UTC().Format(time.DateOnly),
 		"go: " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 		fmt.Sprintf("GOMAXPROCS: %d", runtime.GOMAXPROCS(0)),
 		"cpu: " + cpuModel(),
-		"peers: " + strings.Join(peerVersions(), ", "),
+		"peers: " + strings.Join(g.peerVersions(), ", "),
 	}
 }
 
@@ -44,21 +44,38 @@ func cpuModel() string {
 	return "unknown"
 }
 
+// peerNames are what the modules that are compared are called.
 var peerNames = map[string]string{
 	"github.com/lestrrat-go/httprc":    "httprc",
 	"github.com/lestrrat-go/httprc/v3": "httprc/v3",
 	"github.com/maypok86/otter/v2":     "otter",
 	"github.com/viccon/sturdyc":        "sturdyc",
+	"github.com/lestrrat-go/jwx/v3":    "jwx",
+	"github.com/MicahParks/keyfunc/v3": "keyfunc",
+	"github.com/MicahParks/jwkset":     "jwkset",
+	"github.com/golang-jwt/jwt/v5":     "golang-jwt",
+	"github.com/coreos/go-oidc/v3":     "go-oidc",
+	"github.com/go-jose/go-jose/v4":    "go-jose",
 }
 
-func peerVersions() []string {
+var (
+	cachePeers = []string{"httprc", "httprc/v3", "otter", "sturdyc"}
+	keyPeers   = []string{"jwx", "httprc/v3", "keyfunc", "jwkset", "golang-jwt", "go-oidc", "go-jose"}
+)
+
+// peerVersions returns the peers of g with their versions.
+func (g group) peerVersions() []string {
+	peers := g.peers
+	if peers == nil {
+		peers = cachePeers
+	}
 	var versions []string
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return versions
 	}
 	for _, dep := range info.Deps {
-		if name, ok := peerNames[dep.Path]; ok {
+		if name := peerNames[dep.Path]; slices.Contains(peers, name) {
 			versions = append(versions, name+" "+dep.Version)
 		}
 	}
@@ -68,7 +85,7 @@ func peerVersions() []string {
 // writeRaw writes the raw output of a group, and lines that its header has besides.
 func writeRaw(dir string, g group, ms []measurement, more ...string) error {
 	var b bytes.Buffer
-	for _, line := range append(header(), more...) {
+	for _, line := range append(g.header(), more...) {
 		fmt.Fprintf(&b, "# %s\n", line)
 	}
 	fmt.Fprintf(&b, "# columns: round group candidate %s\n", strings.Join(g.columns, " "))

@@ -14,8 +14,8 @@ import (
 
 var (
 	registerColumns = []string{"s", "us/op"}
-	registerTotal   = metric{name: "all", unit: " s", column: "s", of: field(0)}
-	registerEach    = metric{name: "each", unit: " µs", column: "µs each", of: field(1)}
+	registerTotal   = metric{name: "time", unit: " s", column: "s", of: field(0)}
+	registerEach    = metric{name: "time for each", unit: " µs", column: "µs each", of: field(1)}
 )
 
 var registerProbes = map[string]probe{

@@ -18,6 +18,17 @@ func tables(runs map[string]*groupRun) string {
 
 // table writes the table of a group.
 func (r *groupRun) table(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", r.group.title, r.group.note)
+	if r.group.across {
+		r.across(b)
+	} else {
+		r.down(b)
+	}
+	fmt.Fprintf(b, "\n%s\n", r.source())
+}
+
+// down writes a table with a row for each candidate.
+func (r *groupRun) down(b *strings.Builder) {
 	g := r.group
 	var head []string
 	for i, m := range g.shown {
@@ -26,19 +37,34 @@ func (r *groupRun) table(b *strings.Builder) {
 			head = append(head, "× "+g.per)
 		}
 	}
-	fmt.Fprintf(b, "\n### %s\n\n%s\n\n| | %s | verdict |\n|---|%s---|\n",
-		g.title, g.note, strings.Join(head, " | "), strings.Repeat("--:|", len(head)))
+	fmt.Fprintf(b, "| | %s | verdict |\n|---|%s---|\n",
+		strings.Join(head, " | "), strings.Repeat("--:|", len(head)))
 	for _, row := range g.rows {
 		fmt.Fprintf(b, "| %s |", row.label)
 		for i, m := range g.shown {
-			fmt.Fprintf(b, " %s |", figure(r.median(row.name, m)))
+			fmt.Fprintf(b, " %s |", m.text(r.median(row.name, m)))
 			if i == 0 && g.per != "" {
-				fmt.Fprintf(b, " %s |", figure(r.ratio(row.name, g.per, m)))
+				fmt.Fprintf(b, " %s |", figure(r.ratio(row.name, g.base(row.name), m)))
 			}
 		}
 		fmt.Fprintf(b, " %s |\n", r.verdicts(row.name))
 	}
-	fmt.Fprintf(b, "\n%s\n", r.source())
+}
+
+// across writes a table with a column for each candidate.
+func (r *groupRun) across(b *strings.Builder) {
+	var head []string
+	for _, row := range r.group.rows {
+		head = append(head, row.label)
+	}
+	fmt.Fprintf(b, "| | %s | verdict |\n|---|%s---|\n", strings.Join(head, " | "), strings.Repeat("--:|", len(head)))
+	for _, m := range r.group.shown {
+		fmt.Fprintf(b, "| %s |", m.column)
+		for _, row := range r.group.rows {
+			fmt.Fprintf(b, " %s |", m.text(r.median(row.name, m)))
+		}
+		fmt.Fprintf(b, " %s |\n", r.verdictsOn(m))
+	}
 }
 
 // source says where and when the figures of r were measured.
@@ -63,31 +89,4 @@ func figure(v float64) string {
 	default:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
-}
-
-// verdicts states the bars of a candidate and how they were met.
-func (r *groupRun) verdicts(candidate string) string {
-	var all []string
-	for _, b := range bars {
-		if b.group == r.group.name && b.candidate == candidate {
-			all = append(all, b.outcome(r))
-		}
-	}
-	return strings.Join(all, "<br>")
-}
-
-// outcome states the bar, what was measured, and whether that meets it.
-func (b bar) outcome(r *groupRun) string {
-	v := b.measured(r)
-	word := "met"
-	if !b.met(v) {
-		word = "**missed**"
-	}
-	return fmt.Sprintf("%s: %s, %s", b.text(), figure(v), word)
-}
-
-// verdict is a line on how runs meet the bar, and whether they do.
-func (b bar) verdict(runs map[string]*groupRun) (string, bool) {
-	r := runs[b.group]
-	return fmt.Sprintf("%-8s %-14s %s", b.group, b.candidate, b.outcome(r)), b.met(b.measured(r))
 }
