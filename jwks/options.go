@@ -176,7 +176,7 @@ func (c *config) permits(u *url.URL, origin string) error {
 	return nil
 }
 
-// allows reports whether alg may be used.
-func (c *config) allows(alg string) bool {
-	return c.algorithms&algorithmBit(alg) != 0 || slices.Contains(c.custom, alg)
+// allows reports whether alg, of which bit is the algorithmBit, may be used.
+func (c *config) allows(alg string, bit algorithms) bool {
+	return c.algorithms&bit != 0 || slices.Contains(c.custom, alg)
 }

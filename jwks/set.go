@@ -143,13 +143,15 @@ func (s *Set) Len() int { return len(s.keys) }
 // Skipped returns the keys that were left out, in document order. The caller owns the slice.
 func (s *Set) Skipped() []Skipped { return slices.Clone(s.skipped) }
 
-// find is Lookup without the flag. Every verification passes here: one look into a map, and
-// no allocation.
-func (s *Set) find(kid, alg string) *Key {
+// find is Lookup without the flag.
+func (s *Set) find(kid, alg string) *Key { return s.findFor(kid, alg, algorithmBit(alg)) }
+
+// findFor is find for a caller who knows the bit of alg. Every verification passes here: one
+// look into a map, and no allocation.
+func (s *Set) findFor(kid, alg string, bit algorithms) *Key {
 	if kid == "" {
 		return s.only(alg)
 	}
-	bit := algorithmBit(alg)
 	for k := s.byID[kid]; k != nil; k = k.next {
 		if k.fits(alg, bit) {
 			return k

@@ -115,8 +115,9 @@ func remark(ctx context.Context, set *Set) {
 // The error is [ErrKeyNotFound], also as a [*CoolingError]; [ErrAlgorithm]; or
 // [ErrUnavailable], which wraps the end of ctx, too.
 func (s *Source) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
-	if set, ok := s.peek(); ok && s.cfg.allows(alg) {
-		if k := set.find(kid, alg); k != nil {
+	bit := algorithmBit(alg)
+	if set, ok := s.peek(); ok && s.cfg.allows(alg, bit) {
+		if k := set.findFor(kid, alg, bit); k != nil {
 			return k.Public, nil
 		}
 	}
@@ -202,7 +203,7 @@ func (s *Source) peek() (*Set, bool) {
 // they are of. If there are none, a newer set is asked for.
 func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *everfresh.Snapshot[*Set], error) {
 	switch {
-	case !s.cfg.allows(alg):
+	case !s.cfg.allows(alg, algorithmBit(alg)):
 		return nil, nil, fmt.Errorf("jwks: %w: %q", ErrAlgorithm, cut(alg))
 	case len(kid) > maxKeyID:
 		return nil, nil, notFound(kid, alg)
