@@ -116,6 +116,7 @@ type entry struct {
 	gone     bool  // unregistered, or the cache closed
 	expired  bool  // the value was withdrawn for its age
 	trailing bool  // due ends a cooling period of Newer
+	refunds  uint8 // fetches in a row that the on-demand budget was not charged for
 
 	meta     *meta         // of the last good value, served or not; nil before it
 	record   *Record       // the same, whole, if there is a storage

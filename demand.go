@@ -78,6 +78,9 @@ func (c *Cache) chargeLocked(e *entry) error {
 	if cooling := e.cooling.Load(); cooling != nil && mono < cooling.until {
 		return cooling
 	}
+	if mono-e.budget >= refill*int64(e.cfg.burst) {
+		e.refunds = 0 // nobody has asked for a while
+	}
 	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
 		cooling := &CoolingError{Until: wallTime(wall + wait), until: mono + wait}
 		e.cooling.Store(cooling)
@@ -103,10 +106,16 @@ func (e *entry) chargeTrailingLocked(now int64) {
 	e.budget = max(e.budget, now) + int64(e.cfg.refill)
 }
 
+// maxRefunds bounds how many fetches in a row are not charged. An origin whose answer is
+// never the same twice, or that fails every other time, could else be asked without end by
+// whoever is never content.
+const maxRefunds = 10
+
 // refundLocked ends a cooling period, and gives back what a fetch was charged.
 func (c *Cache) refundLocked(e *entry, charged bool) { //nolint:revive // The flag says what there is to give back.
 	e.cooling.Store(nil)
-	if charged {
+	if charged && e.refunds < maxRefunds {
+		e.refunds++
 		e.budget -= int64(e.cfg.refill)
 	}
 }

@@ -183,7 +183,7 @@ func TestNewerRefundsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &flightOrigin{delay: time.Millisecond} // each answer is another
 		_, r, seen := newerResource(t, o)
-		for i := range 50 {
+		for i := range 10 {
 			snap, err := r.Newer(t.Context(), seen)
 			if err != nil {
 				t.Fatalf("rotation %d: %v", i, err)

@@ -193,8 +193,8 @@ func snapshotOf[T any](v T, m *meta) *Snapshot[T] {
 // fetch that began after the call: one that waits for its turn, or a new one if the
 // budget of [WithOnDemand] allows. If it does not, Newer returns a *[CoolingError] at
 // once, without allocating, and the resource is refreshed when the budget refills. A
-// fetch that brought a new value or failed is not charged. During back-off Newer
-// returns the last *[RefreshError].
+// fetch that brought a new value or failed is not charged, up to ten in a row. During
+// back-off Newer returns the last *[RefreshError].
 //
 // A snapshot with the same Version as seen means that the origin still says the same.
 func (r *Resource[T]) Newer(ctx context.Context, seen *Snapshot[T]) (*Snapshot[T], error) {
