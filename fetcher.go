@@ -402,10 +402,14 @@ func anyOf(policies []func(*url.URL) error) func(*url.URL) error {
 			allowed = allowed || err == nil
 			errs = append(errs, err)
 		}
-		if allowed {
+		switch {
+		case allowed:
 			return nil
+		case len(policies) == 1:
+			return errs[1]
+		default:
+			return errors.Join(errs...)
 		}
-		return errors.Join(errs...)
 	}
 }
 
@@ -456,12 +460,13 @@ func crossed(req *http.Request, via []*http.Request) bool {
 
 // strip removes every header field but the engine's own.
 func (x *exchange) strip(h http.Header) {
+	etag, since := h.Get("If-None-Match"), h.Get("If-Modified-Since")
 	clear(h)
 	h.Set("Accept-Encoding", "gzip")
-	if x.etag != "" {
+	if x.etag != "" && etag == x.etag { // middleware may have taken it out
 		h.Set("If-None-Match", x.etag)
 	}
-	if x.since != "" {
+	if x.since != "" && since == x.since {
 		h.Set("If-Modified-Since", x.since)
 	}
 }

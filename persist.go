@@ -240,6 +240,11 @@ func (c *Cache) loaded(f *flight, rec *Record, version store.Version, value any,
 func (c *Cache) adoptLocked(e *entry, rec *Record, version store.Version, value any) bool {
 	wall, mono := c.now()
 	m := metaOf(e.cfg, rec)
+	if end := later(later(wall, m.plan.fresh), e.cfg.maxStale); e.cfg.maxStale > 0 && m.serveUntil > end {
+		capped := *rec // made by a clock that was ahead; saved so, lest each restart begin anew
+		m.serveUntil, capped.ServeUntil = end, wallTime(end)
+		rec = &capped
+	}
 	e.meta, e.record, e.stored = m, rec, version
 	if m.serveUntil != 0 && m.serveUntil <= wall {
 		return false
