@@ -21,6 +21,10 @@
 // [WithOrigins] or [WithInsecureHTTP] say otherwise. Which addresses may be dialled is
 // the cache's to say: [everfresh.WithPublicOnly].
 //
+// With a storage ([everfresh.WithStorage]), who can write it can put keys there, too, unless
+// it is sealed (package store/sealed). What was fetched under former options stays stored:
+// remove it when an origin is no longer trusted.
+//
 // Symmetric keys are never admitted, private halves are dropped, and the algorithm that a
 // token names must be on the list of [WithAlgorithms] and be one that the key can have:
 // its type and curve, its alg, its use and key_ops decide, not the token. A token signed
@@ -44,7 +48,7 @@
 //
 // A token with a new key ID, after a rotation: the key set is fetched within that first
 // request, and its key is found. A fetch that brings a changed set is not charged to the
-// budget above, so that a second rotation right after is found as fast.
+// budget above, up to ten in a row, so that a second rotation right after is found as fast.
 //
 // Tokens with invented key IDs, in any number: they share the budget. When it is spent they
 // are refused at once, without a fetch, and the set is refreshed when the budget refills,
@@ -58,7 +62,9 @@
 // the first fetch only, and its error is [ErrUnavailable]. With a storage
 // ([everfresh.WithStorage]) the keys of the last run verify.
 //
-// A key is withdrawn: it is gone after the next successful refresh, at most 1 h later.
+// A key is withdrawn: it is gone after the next successful refresh, at most 1 h later. If
+// the metadata names another place for the keys and the old one still answers, the new place
+// is noticed when the metadata is refreshed, at most 1 h later.
 //
 // A key of a kind that is not known, or that is broken, is left out, and told once to the
 // cache's error sink and in [Set.Skipped]; it does not keep others from being used.
@@ -70,7 +76,9 @@
 //	errors.Is(err, jwks.ErrUnavailable)  503: nobody can say whether the token is good
 //	otherwise                            401: the token is not good
 //
-// The second are [ErrKeyNotFound], also as a [*CoolingError] that says when asking again
-// makes sense, [ErrAlgorithm], [ErrToken], [ErrSignature] and [ErrIssuer]. A key ID is text
+// The second are [ErrKeyNotFound], [ErrAlgorithm], [ErrToken], [ErrSignature] and
+// [ErrIssuer]. An ErrKeyNotFound that is a [*CoolingError] means that the issuer was not
+// asked, as it was too often lately: the key may be new and good. Answer 401, or 503 with a
+// Retry-After from its RetryAfter if your clients throw a token away on 401. A key ID is text
 // of whoever sent the token: in errors it is quoted and cut; do not make it a metric's label.
 package jwks

@@ -25,6 +25,10 @@ var (
 	ErrSignature = errors.New("signature is wrong")
 	// ErrIssuer says that the token's issuer is not in the set of [Multi].
 	ErrIssuer = errors.New("unknown issuer")
+	// ErrMetadata says that the metadata of an issuer cannot be used: it names another
+	// issuer, or a place for the keys that is not allowed. It is a cause of
+	// [ErrUnavailable].
+	ErrMetadata = errors.New("issuer metadata is not usable")
 	// ErrInvalidSet says that a document is not a JSON Web Key Set, or holds no usable key.
 	ErrInvalidSet = errors.New("invalid key set")
 	// ErrOption says that an option of [New], [FromIssuer] or [Parse] is invalid.
@@ -42,7 +46,7 @@ type CoolingError struct {
 
 // Error implements error.
 func (e *CoolingError) Error() string {
-	return fmt.Sprintf("jwks: %v, and too many unknown ones were asked for: next fetch at %s",
+	return fmt.Sprintf("jwks: %v as far as is known: the issuer was asked too often, next fetch at %s",
 		ErrKeyNotFound, e.Until.UTC().Format(time.RFC3339))
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,7 +34,7 @@ const (
 //
 // The errors are those of [New].
 func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, error) {
-	cfg, err := newConfig(opts)
+	cfg, err := newConfig(c, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +47,9 @@ func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, err
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
-	s := &Source{cfg: cfg}
+	s := &Source{cfg: cfg, cache: c, meta: d.oidc}
 	s.keys, err = everfresh.Register(c, d.oidc, cfg.decode, cfg.resourceOptions(d.origin,
-		everfresh.WithKey(d.oidc+"#jwks_uri"), everfresh.WithRequest(d.keysRequest), everfresh.WithMiddleware(d.orMoved))...)
+		everfresh.WithKey(d.keys), everfresh.WithRequest(d.keysRequest), everfresh.WithMiddleware(d.orMoved))...)
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", errors.Join(err, c.Unregister(d.oidc)))
 	}
@@ -66,6 +68,7 @@ type discovery struct {
 	issuer      string
 	origin      string
 	oidc, oauth string // where its metadata is
+	keys        string // what the resource of its keys is called
 	meta        *everfresh.Resource[metadata]
 	answered    atomic.Pointer[answer] // the last good one for the keys
 }
@@ -87,6 +90,7 @@ func (c *config) newDiscovery(issuer string) (*discovery, error) {
 	return &discovery{
 		cfg: c, issuer: issuer, origin: weburl.Origin(u),
 		oidc:  base + oidcPath,
+		keys:  base + "/(keys)",
 		oauth: root.String() + oauthPath + strings.TrimSuffix(u.EscapedPath(), "/"),
 	}, nil
 }
@@ -133,7 +137,7 @@ func (d *discovery) decode(ctx context.Context, resp *http.Response) (metadata, 
 		err = d.check(m)
 	}
 	if err != nil {
-		return metadata{}, fmt.Errorf("issuer metadata: %w", err)
+		return metadata{}, fmt.Errorf("jwks: %w: %w", ErrMetadata, err)
 	}
 	return m, nil
 }
@@ -141,7 +145,7 @@ func (d *discovery) decode(ctx context.Context, resp *http.Response) (metadata, 
 // check says why m cannot be used, or nil.
 func (d *discovery) check(m metadata) error {
 	if m.Issuer != d.issuer {
-		return fmt.Errorf("%w: it names another one", ErrIssuer)
+		return errors.New("it names another issuer: the name must be the same to the letter, with or without a slash at its end")
 	}
 	u, err := weburl.Parse(m.JWKSURI)
 	if err == nil {
@@ -183,6 +187,9 @@ func (d *discovery) orMoved(next everfresh.Fetcher) everfresh.Fetcher {
 			return resp, err
 		}
 		seen := d.meta.Snapshot()
+		if seen != nil && seen.Value.JWKSURI != req.URL.String() { // found out meanwhile
+			return again(next, req, resp, seen.Value.JWKSURI)
+		}
 		now, err := d.meta.Newer(req.Context(), seen)
 		if err != nil || now == nil || now.Value.JWKSURI == req.URL.String() {
 			return resp, nil //nolint:nilerr // The sink hears of it from the metadata's own resource.
@@ -196,6 +203,7 @@ func (d *discovery) orMoved(next everfresh.Fetcher) everfresh.Fetcher {
 // same ETag, such as "1", would confirm keys that it does not have.
 func (d *discovery) ownValidators(next everfresh.Fetcher) everfresh.Fetcher {
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
+		req = d.withoutHeaders(req)
 		now := answer{req.URL.String(), req.Header.Get("If-None-Match"), req.Header.Get("If-Modified-Since")}
 		if last := d.answered.Load(); last == nil || *last != now {
 			req = req.Clone(req.Context())
@@ -208,4 +216,17 @@ func (d *discovery) ownValidators(next everfresh.Fetcher) everfresh.Fetcher {
 		}
 		return resp, err
 	})
+}
+
+// withoutHeaders takes the caller's header fields from a request to another origin than the
+// issuer's: they may hold what only the issuer is to know.
+func (d *discovery) withoutHeaders(req *http.Request) *http.Request {
+	if weburl.Origin(req.URL) == d.origin {
+		return req
+	}
+	req = req.Clone(req.Context())
+	maps.DeleteFunc(req.Header, func(name string, _ []string) bool {
+		return !slices.Contains([]string{"Accept", "Accept-Encoding", "If-None-Match", "If-Modified-Since"}, name)
+	})
+	return req
 }

@@ -67,10 +67,10 @@ func TestBadMetadata(t *testing.T) {
 		opts  []jwks.Option
 		want  error // nil: it is good
 	}{
-		"another issuer":      {field: "issuer", value: "https://evil.test", want: jwks.ErrIssuer},
-		"issuer with a slash": {field: "issuer", value: "https://issuer.test/", want: jwks.ErrIssuer},
-		"issuer in capitals":  {field: "issuer", value: "https://ISSUER.test", want: jwks.ErrIssuer},
-		"no issuer":           {field: "issuer", want: jwks.ErrIssuer},
+		"another issuer":      {field: "issuer", value: "https://evil.test", want: jwks.ErrMetadata},
+		"issuer with a slash": {field: "issuer", value: "https://issuer.test/", want: jwks.ErrMetadata},
+		"issuer in capitals":  {field: "issuer", value: "https://ISSUER.test", want: jwks.ErrMetadata},
+		"no issuer":           {field: "issuer", want: jwks.ErrMetadata},
 		"no jwks_uri":         {field: "jwks_uri", want: everfresh.ErrNotAllowed},
 		"relative jwks_uri":   {field: "jwks_uri", value: "/jwks.json", want: everfresh.ErrNotAllowed},
 		"http":                {field: "jwks_uri", value: "http://issuer.test/jwks.json", want: everfresh.ErrNotAllowed},
@@ -114,7 +114,7 @@ func TestBadMetadataEvictsNothing(t *testing.T) {
 		value any
 		want  error
 	}{
-		"another issuer": {"issuer", "https://evil.test", jwks.ErrIssuer},
+		"another issuer": {"issuer", "https://evil.test", jwks.ErrMetadata},
 		"another origin": {"jwks_uri", "https://evil.test/jwks.json", everfresh.ErrNotAllowed},
 		"not https":      {"jwks_uri", "http://issuer.test/jwks.json", everfresh.ErrNotAllowed},
 		"nowhere":        {"jwks_uri", nil, everfresh.ErrNotAllowed},
@@ -341,12 +341,12 @@ func TestSecondRegistration(t *testing.T) {
 
 		other := newSite(t)
 		metadata := other.iss.Discovery().URL()
-		if err := other.cache.Register(metadata + "#jwks_uri"); err != nil {
+		if err := other.cache.Register(other.iss.URL() + "/(keys)"); err != nil {
 			t.Fatal(err)
 		}
 		_, err = jwks.FromIssuer(other.cache, other.iss.URL())
 		wantError(t, err, everfresh.ErrRegistered)
-		if err := other.cache.Unregister(metadata + "#jwks_uri"); err != nil {
+		if err := other.cache.Unregister(other.iss.URL() + "/(keys)"); err != nil {
 			t.Fatal(err)
 		}
 		wantError(t, other.cache.Unregister(metadata), everfresh.ErrNotRegistered)

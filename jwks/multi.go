@@ -14,7 +14,10 @@ import (
 // iss of its tokens. The map is copied. Issuers that are nil are left out.
 func Multi(sources map[string]KeySource) *Issuers {
 	known := maps.Clone(sources)
-	maps.DeleteFunc(known, func(_ string, src KeySource) bool { return src == nil })
+	maps.DeleteFunc(known, func(_ string, src KeySource) bool {
+		s, ok := src.(*Source)
+		return src == nil || ok && s == nil
+	})
 	return &Issuers{known}
 }
 
@@ -84,7 +87,7 @@ func issuerOf(claims []byte) (iss string, err error) {
 }
 
 // Failover returns a source that asks secondary when primary has no answer: when it does not
-// know the key, or cannot tell. If neither has the key, the error wraps both; then the key
+// know the key, does not allow it for the algorithm, or cannot tell. If neither has the key, the error wraps both; then the key
 // is unknown only if it is not [ErrUnavailable].
 func Failover(primary, secondary KeySource) KeySource { return failover{primary, secondary} }
 

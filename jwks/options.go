@@ -49,7 +49,11 @@ type config struct {
 	resource         []everfresh.RegisterOption
 }
 
-func newConfig(opts []Option) (*config, error) {
+// newConfig checks what [New] and [FromIssuer] are given.
+func newConfig(cache *everfresh.Cache, opts []Option) (*config, error) {
+	if cache == nil {
+		return nil, fmt.Errorf("jwks: %w: the cache is nil", ErrOption)
+	}
 	c := &config{algorithms: allAlgorithms, floor: backoffFloor, ceiling: backoffCeiling}
 	for _, o := range opts {
 		if o == nil {
@@ -59,12 +63,15 @@ func newConfig(opts []Option) (*config, error) {
 			return nil, err
 		}
 	}
+	if len(c.custom) > 0 && len(c.parsers) == 0 {
+		return nil, fmt.Errorf("jwks: %w: algorithm %q is not known, and there is no key parser", ErrOption, cut(c.custom[0]))
+	}
 	return c, nil
 }
 
 // WithAlgorithms lets only these signature algorithms (the alg of RFC 7518, RFC 8037 and
-// RFC 9864) be used. One that is not built in is allowed together with [WithKeyParser];
-// HMAC and "none" never are. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256,
+// RFC 9864) be used. One that is not built in is an error without [WithKeyParser]; HMAC and
+// "none" always are. Default: RS256, RS384, RS512, PS256, PS384, PS512, ES256,
 // ES384, ES512, EdDSA and Ed25519.
 func WithAlgorithms(names ...string) Option {
 	return option(func(c *config) error {
@@ -88,8 +95,9 @@ func WithAlgorithms(names ...string) Option {
 
 // WithOrigins lets the key set be on these origins, too, such as
 // "https://www.googleapis.com": as the jwks_uri of an issuer's metadata, or as the target of
-// a redirect. Used again, it adds to them. Default: only the origin that [New] or
-// [FromIssuer] is given.
+// a redirect. They are sent no header of the caller's. Used again, it adds to them. When an
+// origin is taken back, remove what is stored of its keys. Default: only the origin that
+// [New] or [FromIssuer] is given.
 func WithOrigins(origins ...string) Option {
 	return option(func(c *config) error {
 		for _, o := range origins {
@@ -161,8 +169,8 @@ func (c *config) resourceOptions(origin string, own ...everfresh.RegisterOption)
 }
 
 var (
-	errNotHTTPS    = errors.New("not https")
-	errOtherOrigin = errors.New("another origin")
+	errNotHTTPS    = errors.New("not https, and WithInsecureHTTP is not set")
+	errOtherOrigin = errors.New("another origin, which WithOrigins does not allow")
 )
 
 // permits says why u may not be fetched, or nil.

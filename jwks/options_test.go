@@ -256,10 +256,21 @@ func TestAlgorithms(t *testing.T) {
 	})
 }
 
+// Without a cache there is no source.
+func TestNoCache(t *testing.T) {
+	_, err := jwks.New(nil, "https://issuer.test/keys")
+	wantError(t, err, jwks.ErrOption)
+	_, err = jwks.FromIssuer(nil, "https://issuer.test")
+	wantError(t, err, jwks.ErrOption)
+	_, err = jwks.Parse([]byte(`{"keys":[]}`), nil)
+	wantError(t, err, jwks.ErrOption)
+}
+
 // Options that cannot be meant are refused, by both doors, and nothing is registered.
 func TestInvalidOptions(t *testing.T) {
 	for name, opt := range map[string]jwks.Option{
 		"nil":                    nil,
+		"misspelt algorithm":     jwks.WithAlgorithms("ES256", "rs256"),
 		"no algorithm":           jwks.WithAlgorithms(),
 		"none":                   jwks.WithAlgorithms("ES256", "none"),
 		"None":                   jwks.WithAlgorithms("None"),

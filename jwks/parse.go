@@ -201,7 +201,9 @@ func (k *Key) describe(m *members) (err error) {
 	k.Ops = []string{}
 	eachElement(m.ops, func(raw []byte) {
 		op, bad := text("key_ops", raw)
-		k.Ops, err = append(k.Ops, op), errors.Join(err, bad)
+		if k.Ops = append(k.Ops, op); err == nil {
+			err = bad // the first says enough; there may be very many
+		}
 	})
 	return err
 }

@@ -39,6 +39,9 @@ const maxKeys = 1000
 func Parse(data []byte, opts ...ParseOption) (*Set, error) {
 	var p parser
 	for _, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("jwks: %w: it is nil", ErrOption)
+		}
 		opt.parse(&p)
 	}
 	if p.err != nil {

@@ -3,6 +3,7 @@ package jwks
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -29,6 +30,8 @@ type KeySource interface {
 // While a caller waits for a fetch, the end of its ctx ends the wait and not the fetch.
 type Source struct {
 	cfg     *config
+	cache   *everfresh.Cache          // nil for a static source
+	meta    string                    // the key of the metadata's resource, if there is one
 	keys    *everfresh.Resource[*Set] // nil for a static source
 	fixed   *everfresh.Snapshot[*Set] // of a static source
 	refusal atomic.Pointer[refusal]
@@ -38,11 +41,11 @@ type Source struct {
 // the network. The error wraps [ErrOption], or is one of everfresh.Register:
 // everfresh.ErrNotAllowed for a bad URL, everfresh.ErrRegistered if the cache has it already.
 func New(c *everfresh.Cache, url string, opts ...Option) (*Source, error) {
-	cfg, err := newConfig(opts)
+	cfg, err := newConfig(c, opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{cfg: cfg}
+	s := &Source{cfg: cfg, cache: c}
 	s.keys, err = everfresh.Register(c, url, cfg.decode, cfg.resourceOptions(originOf(url))...)
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
@@ -147,7 +150,8 @@ func (s *Source) Keys(ctx context.Context, alg string) ([]crypto.PublicKey, erro
 	return keys, nil
 }
 
-// Set returns the key set. It waits for the first one only. The error is [ErrUnavailable].
+// Set returns the key set. It waits only if there is none that may be used, for one fetch.
+// The error is [ErrUnavailable].
 func (s *Source) Set(ctx context.Context) (*Set, error) {
 	if set, ok := s.peek(); ok {
 		return set, nil
@@ -159,8 +163,9 @@ func (s *Source) Set(ctx context.Context) (*Set, error) {
 	return snap.Value, nil
 }
 
-// Ready waits for the first key set, through failures. The error is [ErrUnavailable], and
-// says why the last fetch failed.
+// Ready waits until there is a key set that may be used, through failures: for the first,
+// and after an outage that has outlasted the last for the next. The error, when ctx ends, is
+// [ErrUnavailable], and says why the last fetch failed.
 func (s *Source) Ready(ctx context.Context) error {
 	if s.keys == nil {
 		return nil
@@ -181,6 +186,24 @@ func (s *Source) Refresh(ctx context.Context) error {
 	}
 	_, err := s.newer(ctx, s.keys.Snapshot())
 	return err
+}
+
+// Close takes the source out of its cache, for a program whose issuers come and go; another
+// source of the same issuer or URL can then be made. Stored records stay. Afterwards the
+// source has no keys, and the error is [ErrUnavailable]. It need not be called before the
+// cache is closed, and may be called again.
+func (s *Source) Close() error {
+	if s.keys == nil {
+		return nil
+	}
+	err := s.cache.Unregister(s.keys.Key())
+	if s.meta != "" {
+		err = errors.Join(err, s.cache.Unregister(s.meta))
+	}
+	if err != nil && !errors.Is(err, everfresh.ErrNotRegistered) {
+		return fmt.Errorf("jwks: %w", err)
+	}
+	return nil
 }
 
 // Status describes the key set's resource in the cache. That of a static source is ready

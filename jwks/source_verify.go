@@ -63,13 +63,20 @@ func (s *Source) verifyNewer(ctx context.Context, j *jws, seen *everfresh.Snapsh
 	return j.verifyAny(snap.Value.fitting(j.kid, j.alg))
 }
 
-// verifyAny reports whether one of the keys signed j.
-func (j *jws) verifyAny(keys []*Key) error {
-	err := fmt.Errorf("jwks: %w: no key has made it", ErrSignature)
+// verifyAny reports whether one of the keys signed j. A key of a parser, which nothing here
+// verifies with, does not keep others from being tried.
+func (j *jws) verifyAny(keys []*Key) (err error) {
 	for _, k := range keys[:min(len(keys), maxTried)] {
-		if err = j.verify(k); err == nil || !errors.Is(err, ErrSignature) {
-			return err
+		failed := j.verify(k)
+		if failed == nil {
+			return nil
 		}
+		if err == nil || !errors.Is(failed, ErrAlgorithm) {
+			err = failed
+		}
+	}
+	if err == nil {
+		return fmt.Errorf("jwks: %w: no key has made it", ErrSignature)
 	}
 	return err
 }

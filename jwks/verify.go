@@ -21,6 +21,8 @@ import (
 const (
 	maxToken         = 1 << 20
 	maxHeaderMembers = 64 // so that looking for duplicates stays cheap
+	// maxSignature is the length in base64url of the longest signature, RSA's.
+	maxSignature = (maxRSABits/8*8 + 5) / 6
 )
 
 // A jws is a compact JWS (RFC 7515, section 7.1) that is well formed. Nothing in it is to be
@@ -30,6 +32,7 @@ type jws struct {
 	bit             algorithms // of alg
 	signed          string     // header and payload as they were signed
 	body, signature string     // in base64url, which is decoded when it is needed
+	sum             []byte     // the hash of signed, once it was needed
 }
 
 // parseJWS reads a token, of which there is exactly one spelling: base64url has no padding,
@@ -143,6 +146,9 @@ func (j *jws) verify(k *Key) error {
 	if algs&j.bit == 0 {
 		return fmt.Errorf("jwks: %w: %q with this key", ErrAlgorithm, cut(j.alg))
 	}
+	if len(j.signature) > maxSignature {
+		return fmt.Errorf("jwks: %w: %w", ErrSignature, errLength)
+	}
 	signature, err := decodePart(j.signature)
 	if err != nil {
 		return err
@@ -160,17 +166,16 @@ var (
 
 // check checks the signature with a key that is for the token's algorithm.
 func (j *jws) check(public crypto.PublicKey, signature []byte) error {
-	var buf [sha512.Size]byte
 	switch public := public.(type) {
 	case *rsa.PublicKey:
-		hash, digest := j.digest(&buf)
+		hash, digest := j.digest()
 		if j.bit&(ps256|ps384|ps512) == 0 {
 			return rsa.VerifyPKCS1v15(public, hash, digest, signature)
 		}
 		// The salt is as long as the hash, not of any length (RFC 7518, section 3.5).
 		return rsa.VerifyPSS(public, hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 	case *ecdsa.PublicKey:
-		_, digest := j.digest(&buf)
+		_, digest := j.digest()
 		return verifyECDSA(public, digest, signature)
 	case ed25519.PublicKey:
 		if !ed25519.Verify(public, []byte(j.signed), signature) {
@@ -195,17 +200,29 @@ func verifyECDSA(public *ecdsa.PublicKey, digest, signature []byte) error {
 	return nil
 }
 
-// digest returns the hash of the token's algorithm, and of what was signed, in buf.
-func (j *jws) digest(buf *[sha512.Size]byte) (crypto.Hash, []byte) {
+// digest returns the hash of the token's algorithm, and of what was signed. A token that
+// names no key is checked with several, and hashed once.
+func (j *jws) digest() (crypto.Hash, []byte) {
+	hash := crypto.SHA512
 	switch {
 	case j.bit&(rs256|ps256|es256) != 0:
-		sum := sha256.Sum256([]byte(j.signed))
-		return crypto.SHA256, append(buf[:0], sum[:]...)
+		hash = crypto.SHA256
 	case j.bit&(rs384|ps384|es384) != 0:
-		sum := sha512.Sum384([]byte(j.signed))
-		return crypto.SHA384, append(buf[:0], sum[:]...)
-	default:
-		*buf = sha512.Sum512([]byte(j.signed))
-		return crypto.SHA512, buf[:]
+		hash = crypto.SHA384
 	}
+	if j.sum != nil {
+		return hash, j.sum
+	}
+	switch hash {
+	case crypto.SHA256:
+		sum := sha256.Sum256([]byte(j.signed))
+		j.sum = sum[:]
+	case crypto.SHA384:
+		sum := sha512.Sum384([]byte(j.signed))
+		j.sum = sum[:]
+	default:
+		sum := sha512.Sum512([]byte(j.signed))
+		j.sum = sum[:]
+	}
+	return hash, j.sum
 }

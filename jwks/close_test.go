@@ -1,0 +1,66 @@
+package jwks_test
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/jwks"
+	"github.com/everfresh-go/everfresh/jwks/jwkstest"
+)
+
+// A source that was closed has left the cache, so that there can be another; a static one
+// has nothing to leave.
+func TestClose(t *testing.T) {
+	for name, open := range map[string]func(*site, *testing.T) *jwks.Source{
+		"New":        func(s *site, t *testing.T) *jwks.Source { return s.source(t) },
+		"FromIssuer": func(s *site, t *testing.T) *jwks.Source { return s.discovered(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				old := ready(t, open(s, t))
+				for range 2 {
+					if err := old.Close(); err != nil {
+						t.Errorf("Close = %v", err)
+					}
+				}
+				for st := range s.cache.All() {
+					t.Errorf("%s is still in the cache", st.Key)
+				}
+				_, err := old.Key(t.Context(), "key-2", "ES256")
+				wantError(t, err, jwks.ErrUnavailable, everfresh.ErrNotRegistered)
+				wantKey(t, ready(t, open(s, t)), s.iss.Key())
+			})
+		})
+	}
+	if err := jwks.Static(nil).Close(); err != nil {
+		t.Errorf("Close of a static source = %v", err)
+	}
+}
+
+// The caller's header fields go to the issuer, and to no other origin.
+func TestHeadersStayWithTheIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := jwkstest.New(), jwkstest.New(jwkstest.WithURL("https://keys.test"))
+		a.SetMetadata("jwks_uri", b.KeySet().URL())
+		s := siteOf(t, a, withClientOf(a, b))
+		src := s.discovered(t, jwks.WithOrigins("https://keys.test"), jwks.WithResource(everfresh.WithHeader("Authorization", "Bearer x")))
+		ready(t, src)
+		time.Sleep(2 * time.Hour)
+		if got := a.Discovery().Requests()[0].Header.Get("Authorization"); got != "Bearer x" {
+			t.Errorf("the issuer was sent %q", got)
+		}
+		asked := b.KeySet().Requests()
+		for _, r := range asked {
+			if r.Header.Get("Authorization") != "" {
+				t.Error("another origin was sent the caller's header")
+			}
+		}
+		if last := asked[len(asked)-1]; last.Status != http.StatusNotModified || last.Header.Get("Accept") == "" {
+			t.Errorf("the last request was answered by %d, its header is %v", last.Status, last.Header)
+		}
+	})
+}
