@@ -54,7 +54,7 @@ func TestReadmeExamples(t *testing.T) {
 		src.WriteString("package main\n\nimport (\n\t\"context\"\n")
 		for name, path := range map[string]string{
 			"everfresh.": module, "filestore.": module + "/store/filestore", "boltstore.": module + "/store/boltstore",
-			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os", "fmt.": "fmt", "jwks.": module + "/jwks",
+			"sqlstore.": module + "/store/sqlstore", "sql.Open": "database/sql", "os.": "os", "fmt.": "fmt", "jwks.": module + "/jwks", "jwkstest.": module + "/jwks/jwkstest",
 			"mongostore.": module + "/store/mongostore", "mongo.Connect": "go.mongodb.org/mongo-driver/v2/mongo",
 			"options.Client": "go.mongodb.org/mongo-driver/v2/mongo/options",
 		} {
