@@ -71,12 +71,12 @@
 //
 // # Errors
 //
-// Two questions decide how to answer a request whose token is not verified:
+// One question decides how to answer a request whose token is not verified:
 //
 //	errors.Is(err, jwks.ErrUnavailable)  503: nobody can say whether the token is good
 //	otherwise                            401: the token is not good
 //
-// The second are [ErrKeyNotFound], [ErrAlgorithm], [ErrToken], [ErrSignature] and
+// The latter are [ErrKeyNotFound], [ErrAlgorithm], [ErrToken], [ErrSignature] and
 // [ErrIssuer]. An ErrKeyNotFound that is a [*CoolingError] means that the issuer was not
 // asked, as it was too often lately: the key may be new and good. Answer 401, or 503 with a
 // Retry-After from its RetryAfter if your clients throw a token away on 401. A key ID is text

@@ -32,6 +32,9 @@ const (
 // 410. It must name the very issuer, and a jwks_uri on its origin unless [WithOrigins]
 // allows another. Metadata that does not replaces none that did.
 //
+// In the cache, its errors and its storage the metadata goes by its URL, also where RFC 8414
+// has answered, and the keys by the issuer and "/(keys)", as where they are may change.
+//
 // The errors are those of [New].
 func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, error) {
 	cfg, err := newConfig(c, opts)
@@ -122,8 +125,10 @@ func again(next everfresh.Fetcher, req *http.Request, resp *http.Response, rawUR
 	if err != nil {
 		return resp, nil //nolint:nilerr // The answer says better what is wrong.
 	}
-	if err := resp.Body.Close(); err != nil {
-		return nil, err
+	if resp.Body != nil {
+		if err := resp.Body.Close(); err != nil {
+			return nil, err
+		}
 	}
 	req = req.Clone(req.Context())
 	req.URL, req.Host = u, u.Host

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"unicode/utf8"
 )
 
 // Multi returns the closed set of the issuers whose tokens a service takes, each under the
@@ -62,7 +63,7 @@ func (m *Issuers) VerifySignature(ctx context.Context, token string) (payload []
 // take for it: encoding/json takes the last of those that differ in case, others the first
 // or the exact one, and an issuer of the set could sign for another one by that.
 func issuerOf(claims []byte) (iss string, err error) {
-	if claims = bytes.TrimSpace(claims); !json.Valid(claims) || claims[0] != '{' {
+	if claims = bytes.TrimSpace(claims); !json.Valid(claims) || !utf8.Valid(claims) || claims[0] != '{' {
 		return "", malformed("claims are not a JSON object")
 	}
 	found := false

@@ -25,7 +25,7 @@ type KeySource interface {
 // A Source is the key set of one issuer, kept fresh by a cache. Get one from [New],
 // [FromIssuer] or [Static], once, and keep it: a cache takes each key set once, and all of
 // a source's users share its fetches. It is safe for concurrent use. It lives as long as
-// its cache; then the last set stays in use.
+// its cache, after whose end the last set stays in use, or until [Source.Close].
 //
 // While a caller waits for a fetch, the end of its ctx ends the wait and not the fetch.
 type Source struct {
