@@ -64,3 +64,31 @@ func TestHeadersStayWithTheIssuer(t *testing.T) {
 		}
 	})
 }
+
+// Where the metadata has named another place meanwhile, the keys are asked for there at
+// once, and the metadata is not asked for again.
+func TestMovedKeySetThatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		moved := false
+		ctx := t.Context()
+		s.iss.KeySet().Break(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if moved {
+					next.ServeHTTP(w, r)
+					return
+				}
+				moved = true // between the request and its answer
+				s.iss.KeySet().Move("/new")
+				if _, err := s.cache.Refresh(ctx, s.iss.Discovery().URL()); err != nil {
+					t.Error(err)
+				}
+				http.NotFound(w, r)
+			})
+		})
+		wantKey(t, ready(t, s.discovered(t)), s.iss.Key())
+		if n := len(s.iss.Discovery().Requests()); n != 2 || len(s.heard.all()) != 0 {
+			t.Errorf("the metadata was asked for %d times, want 2; the sink heard %v", n, s.heard.all())
+		}
+	})
+}
