@@ -70,7 +70,7 @@ func TestAllow(t *testing.T) {
 		},
 		{
 			"all",
-			[]func(*url.URL) error{everfresh.AllowAll},
+			[]func(*url.URL) error{allowAny},
 			[]string{"https://a.test/", "http://127.0.0.1:8080/", "http://[::1]/", "https://a.test/%zz"[:15]},
 			nil,
 		},
@@ -125,7 +125,7 @@ func TestAllowOfSeveralLevels(t *testing.T) {
 		{"resource, twice", nil, []everfresh.RegisterOption{both[1], both[0]}},
 		{"cache and resource", []everfresh.CacheOption{both[0]}, []everfresh.RegisterOption{both[1]}},
 		{"cache and group", []everfresh.CacheOption{both[1]}, []everfresh.RegisterOption{everfresh.Options(both[0])}},
-		{"a resource cannot widen", []everfresh.CacheOption{both[0], both[1]}, []everfresh.RegisterOption{everfresh.WithAllow(everfresh.AllowAll)}},
+		{"a resource cannot widen", []everfresh.CacheOption{both[0], both[1]}, []everfresh.RegisterOption{everfresh.WithAllow(allowAny)}},
 	}
 	for _, tt := range tests {
 		for _, host := range []string{"a", "b", "c", "d"} {
@@ -155,7 +155,7 @@ func TestAllowDoesNotOverwrite(t *testing.T) {
 	for n := range 5 { // some numbers of policies leave room, others do not
 		opts := []everfresh.CacheOption{everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithPrefetch(false)}
 		for range n {
-			opts = append(opts, everfresh.WithAllow(everfresh.AllowAll))
+			opts = append(opts, everfresh.WithAllow(allowAny))
 		}
 		c := newCache(t, opts...)
 		a := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
@@ -192,9 +192,9 @@ func TestAllowInvalidPatterns(t *testing.T) {
 			resource []everfresh.RegisterOption
 		}{
 			{"alone", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy)}},
-			{"before AllowAll", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy, everfresh.AllowAll)}},
-			{"after AllowAll", nil, []everfresh.RegisterOption{everfresh.WithAllow(everfresh.AllowAll, policy)}},
-			{"of the cache", []everfresh.CacheOption{everfresh.WithAllow(everfresh.AllowAll, policy)}, nil},
+			{"before one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy, allowAny)}},
+			{"after one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(allowAny, policy)}},
+			{"of the cache", []everfresh.CacheOption{everfresh.WithAllow(allowAny, policy)}, nil},
 		} {
 			c := newCache(t, append(tt.cache, everfresh.WithHTTPClient(clientOf(text("x"))))...)
 			_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), tt.resource...)
@@ -204,7 +204,7 @@ func TestAllowInvalidPatterns(t *testing.T) {
 		}
 	}
 	c := newCache(t)
-	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowAll, nil))
+	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(allowAny, nil))
 	if err == nil || !strings.Contains(err.Error(), "nil URL policy") {
 		t.Errorf("nil policy: error = %v", err)
 	}
@@ -252,7 +252,7 @@ func TestURLsThatAreNeverAllowed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, opts := range [][]everfresh.CacheOption{nil, {everfresh.WithAllow(everfresh.AllowAll)}} {
+			for _, opts := range [][]everfresh.CacheOption{nil, {everfresh.WithAllow(allowAny)}} {
 				if err := allowTries(t, tt.url, opts...); !errors.Is(err, everfresh.ErrNotAllowed) {
 					t.Errorf("error = %v, want ErrNotAllowed", err)
 				}

@@ -43,7 +43,7 @@ func (a *attempt) build() (req *http.Request, err error) {
 		return nil, errors.New("the request function returned no request")
 	}
 	if err != nil {
-		return nil, scrubForeign(err)
+		return nil, redactForeign(err)
 	}
 	return req, a.exchange.permit(req.URL)
 }
@@ -155,7 +155,7 @@ func (a *attempt) cause(err error) error {
 	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
 		return steerLike(err, fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded))
 	}
-	return scrubForeign(err)
+	return redactForeign(err)
 }
 
 // conditional reports whether the request asks for a change only.
@@ -233,7 +233,7 @@ func (a *attempt) read(resp *http.Response, out *outcome) error {
 	a.exchange.at = out.received
 	v, err := a.decode(a.ctx, memoryResponse(resp, data)) //nolint:bodyclose // It is in memory.
 	if err != nil {
-		return scrubForeign(err)
+		return redactForeign(err)
 	}
 	out.take(v, a)
 	return out.ended()

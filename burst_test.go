@@ -54,7 +54,7 @@ func TestBurstOfEqualDeadlines(t *testing.T) {
 		o := &burstOrigin{start: time.Now()}
 		c := newCache(t,
 			everfresh.WithHTTPClient(&http.Client{Transport: o}), everfresh.WithMinRefreshInterval(time.Second),
-			everfresh.WithPerHost(64))
+			everfresh.WithMaxPerHost(64))
 		n := *burstSize
 		for i := range n {
 			register(t, c, fmt.Sprintf("https://origin.test/%d", i), everfresh.Bytes())

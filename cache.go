@@ -15,7 +15,7 @@ import (
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"github.com/everfresh-go/everfresh/internal/dispatch"
-	"github.com/everfresh-go/everfresh/internal/lane"
+	"github.com/everfresh-go/everfresh/internal/hostpool"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 	"github.com/everfresh-go/everfresh/store"
 )
@@ -35,7 +35,7 @@ type Cache struct {
 	index     *xsync.Map[string, indexed] // read without a lock, written under mu
 	fetcher   *httpFetcher
 	shared    func() Fetcher // the fetcher of resources without options of their own
-	pool      *lane.Pool
+	pool      *hostpool.Pool
 	callbacks *dispatch.Queue
 	wake      chan struct{} // capacity 1: tells the refresher that the queue's head changed
 	done      chan struct{} // closed when the refresher has ended
@@ -74,7 +74,7 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 	c := &Cache{
 		cfg:     cfg,
 		index:   xsync.NewMap[string, indexed](),
-		pool:    lane.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
+		pool:    hostpool.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		flushed: make(chan struct{}),
@@ -103,8 +103,8 @@ type entry struct {
 	key     string
 	name    string // as errors, events and Status name it; shares its memory with key, if it can
 	holder  holder
-	untyped *Resource[any]               // nil behind the typed door
-	cooling atomic.Pointer[CoolingError] // the present cooling period of Newer, or nil; written under mu
+	untyped *Resource[any]                 // nil behind the typed door
+	cooling atomic.Pointer[RateLimitError] // the present cooling period of Newer, or nil; written under mu
 
 	source // guarded by Cache.mu, as is all that follows
 

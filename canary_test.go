@@ -911,7 +911,7 @@ func TestCanaryInErrorTypes(t *testing.T) {
 	status := &everfresh.StatusError{Code: 500, Header: http.Header{"Set-Cookie": {canary}, canary: {canary}}}
 	book := newCanaryBook()
 	for _, err := range []error{
-		status, &everfresh.RefreshError{Key: "the key", Op: "fetch", Err: status}, &everfresh.CoolingError{},
+		status, &everfresh.RefreshError{Key: "the key", Op: "fetch", Err: status}, &everfresh.RateLimitError{},
 		everfresh.Permanent(status), everfresh.RetryAfter(&everfresh.RefreshError{Err: status}, 1), errors.Join(status, status),
 	} {
 		book.err("error", err)

@@ -244,7 +244,7 @@ func (c *chaos) newer(ctx context.Context, r *chaosResource) (faultValue, error)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout/2)
 	defer cancel()
 	snap, err := r.Newer(ctx, seen)
-	var cooling *everfresh.CoolingError
+	var cooling *everfresh.RateLimitError
 	var failed *everfresh.RefreshError
 	switch {
 	case errors.As(err, &cooling), errors.As(err, &failed) && failed.Stale, err != nil && ctx.Err() != nil:

@@ -207,7 +207,7 @@ func contractConcurrentRefreshes(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		_, _ = w.Write([]byte(strconv.FormatInt(n.Add(1), 10)))
 	})
-	c := newCache(t, everfresh.WithWorkers(1), everfresh.WithPerHost(1), o.option())
+	c := newCache(t, everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), o.option())
 	var wg sync.WaitGroup
 	for i := range 20 {
 		r := register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())

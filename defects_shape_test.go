@@ -207,7 +207,7 @@ func TestDefectNoDependencyTravelsInAContext(t *testing.T) {
 			return true
 		})
 	}
-	if keys = slices.Compact(keys); !slices.Equal(keys, []string{"backstage.Key"}) {
+	if keys = slices.Compact(keys); !slices.Equal(keys, []string{"refreshctx.Key"}) {
 		t.Errorf("context values: %v", keys)
 	}
 }

@@ -317,7 +317,7 @@ func TestDefectWindowDelaysNothing(t *testing.T) {
 func TestDefectBatchNeverIdles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newContractOrigin(contractSlow(10*time.Millisecond, "x"))
-		c := newCache(t, everfresh.WithWorkers(5), everfresh.WithPerHost(5), everfresh.WithJitter(0), o.option())
+		c := newCache(t, everfresh.WithWorkers(5), everfresh.WithMaxPerHost(5), everfresh.WithJitter(0), o.option())
 		for i := range 1000 {
 			register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second))
 		}

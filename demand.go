@@ -82,7 +82,7 @@ func (c *Cache) chargeLocked(e *entry) error {
 		e.refunds = 0 // nobody has asked for a while
 	}
 	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
-		cooling := &CoolingError{Until: wallTime(wall + wait), until: mono + wait}
+		cooling := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
 		e.cooling.Store(cooling)
 		e.trailLocked(cooling)
 		c.queueLocked(e)
@@ -93,7 +93,7 @@ func (c *Cache) chargeLocked(e *entry) error {
 }
 
 // trailLocked makes e due when its cooling period ends, unless it is due before.
-func (e *entry) trailLocked(cooling *CoolingError) {
+func (e *entry) trailLocked(cooling *RateLimitError) {
 	if cooling.until < e.due {
 		e.due = cooling.until
 		e.trailing = true

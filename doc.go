@@ -38,10 +38,10 @@
 //	WithBackoff             250 ms, 5 min     floor and cap of the delay after a failure
 //	WithTimeout             30 s              one refresh, from request to decoded value
 //	WithMaxBytes            10 MiB            decoded body
-//	WithOnDemand            2, 15 s           fetches that Newer may start: burst, refill
+//	WithNewerLimit            2, 15 s           fetches that Newer may start: burst, refill
 //	WithPrefetch            typed door only   fetch before anybody asks
 //	WithWorkers             64                refreshes at once
-//	WithPerHost             4                 refreshes at once for one origin
+//	WithMaxPerHost             4                 refreshes at once for one origin
 //	WithProxy               none              the environment's proxy is not used
 //	WithPublicOnly          off               addresses that may be dialled: public ones
 //	WithAllow               all               http and https URLs without userinfo
@@ -78,7 +78,7 @@
 //
 // [ErrNotRegistered], [ErrRegistered], [ErrNotAllowed], [ErrNotReady],
 // [ErrStale], [ErrTooLarge] and [ErrClosed] are matched with errors.Is;
-// *[RefreshError], *[StatusError] and *[CoolingError] with errors.As. When a
+// *[RefreshError], *[StatusError] and *[RateLimitError] with errors.As. When a
 // wait ends with the caller's context, the error holds the context's error and
 // why the last fetch failed.
 //

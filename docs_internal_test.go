@@ -17,7 +17,7 @@ func TestDefaultsOnThePage(t *testing.T) {
 	d := defaults()
 	for text, right := range map[string]bool{
 		"`WithWorkers(n)`, 64 by default":        d.workers == 64,
-		"`WithPerHost(n)`, 4 by default":         d.perHost == 4,
+		"`WithMaxPerHost(n)`, 4 by default":      d.perHost == 4,
 		"64, 4 of them for one origin":           d.workers == 64 && d.perHost == 4,
 		"the same 15 min and 30 days":            d.resource.min == 15*time.Minute && d.resource.max == 30*24*time.Hour,
 		"30 s, `WithTimeout`":                    d.resource.timeout == 30*time.Second,

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
-	"github.com/everfresh-go/everfresh/internal/scrub"
+	"github.com/everfresh-go/everfresh/internal/redact"
 )
 
 // Conditions to match with errors.Is.
@@ -116,15 +116,15 @@ func (e *StatusError) Error() string {
 // GoString keeps %#v from showing header values.
 func (e *StatusError) GoString() string { return e.Error() }
 
-// A CoolingError is the answer of [Resource.Newer] when its budget is spent. It is
+// A RateLimitError is the answer of [Resource.Newer] when its budget is spent. It is
 // used as a pointer; one value serves a whole cooling period.
-type CoolingError struct {
+type RateLimitError struct {
 	Until time.Time // when the budget allows the next fetch
 	until int64     // the same on the cache's monotonic clock
 }
 
 // Error implements error.
-func (e *CoolingError) Error() string {
+func (e *RateLimitError) Error() string {
 	return "everfresh: fetched on demand too often, next at " + e.Until.UTC().Format(time.RFC3339)
 }
 
@@ -162,9 +162,9 @@ func steeringOf(err error) (*steeredError, bool) {
 	return s, errors.As(err, &s)
 }
 
-// scrubForeign is scrub.Foreign for the error of a callback, which may steer.
-func scrubForeign(err error) error {
-	return steerLike(err, scrub.Foreign(err))
+// redactForeign is redact.Foreign for the error of a callback, which may steer.
+func redactForeign(err error) error {
+	return steerLike(err, redact.Foreign(err))
 }
 
 // steerLike returns err, steered as original was.

@@ -35,7 +35,7 @@ func TestRefreshErrorConditions(t *testing.T) {
 		{"too large", &everfresh.RefreshError{Stale: true, Err: everfresh.ErrTooLarge}, []error{everfresh.ErrTooLarge}, []error{everfresh.ErrNotReady}, false, false},
 		{"end of a wait", &everfresh.RefreshError{Err: fmt.Errorf("%w: last fetch: %w", context.Canceled, boom)}, []error{context.Canceled, boom, everfresh.ErrNotReady}, []error{context.DeadlineExceeded}, false, false},
 		{"another resource's", &everfresh.RefreshError{Stale: true, Err: &everfresh.RefreshError{Err: boom}}, []error{boom, everfresh.ErrNotReady}, nil, false, false},
-		{"cooling", &everfresh.RefreshError{Err: &everfresh.CoolingError{}}, nil, []error{boom}, false, true},
+		{"cooling", &everfresh.RefreshError{Err: &everfresh.RateLimitError{}}, nil, []error{boom}, false, true},
 		{"without a cause", &everfresh.RefreshError{}, []error{everfresh.ErrNotReady}, []error{boom}, false, false},
 	}
 	for _, tt := range tests {
@@ -52,7 +52,7 @@ func TestRefreshErrorConditions(t *testing.T) {
 			}
 			var re *everfresh.RefreshError
 			var se *everfresh.StatusError
-			var ce *everfresh.CoolingError
+			var ce *everfresh.RateLimitError
 			if !errors.As(err, &re) || re != tt.err || errors.As(err, &se) != tt.asStatus || errors.As(err, &ce) != tt.asCool {
 				t.Errorf("%s: errors.As finds %v, %v, %v", tt.name, re, se, ce)
 			}
@@ -72,7 +72,7 @@ func TestErrorTexts(t *testing.T) {
 		{&everfresh.RefreshError{Key: "k", Op: "wait", Err: context.Canceled}, `everfresh: wait "k": context canceled`},
 		{status, "unexpected status 503 Service Unavailable"},
 		{&everfresh.StatusError{Code: 799}, "unexpected status 799 "},
-		{&everfresh.CoolingError{Until: until}, "everfresh: fetched on demand too often, next at 2030-01-02T02:04:05Z"},
+		{&everfresh.RateLimitError{Until: until}, "everfresh: fetched on demand too often, next at 2030-01-02T02:04:05Z"},
 		{everfresh.Permanent(io.EOF), "EOF"},
 		{everfresh.RetryAfter(io.EOF, time.Hour), "EOF"},
 		{everfresh.ErrNotRegistered, "not registered: did you make sure to call Register() first?"},

@@ -31,7 +31,7 @@ func ExampleResource_Newer() {
 	defer c.Close()
 
 	keys, err := everfresh.Register(c, origin.URL, everfresh.JSON[map[string]string](),
-		everfresh.WithOnDemand(1, time.Minute))
+		everfresh.WithNewerLimit(1, time.Minute))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -60,7 +60,7 @@ func ExampleResource_Newer() {
 	fmt.Println(find("made up"))
 
 	_, err = find("made up, too")
-	var cooling *everfresh.CoolingError
+	var cooling *everfresh.RateLimitError
 	fmt.Println(errors.As(err, &cooling))
 	// Output:
 	// key <nil>

@@ -16,9 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/everfresh-go/everfresh/internal/backstage"
 	"github.com/everfresh-go/everfresh/internal/body"
-	"github.com/everfresh-go/everfresh/internal/scrub"
+	"github.com/everfresh-go/everfresh/internal/redact"
+	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
@@ -127,7 +127,7 @@ func newDialer(cfg *cacheConfig) *net.Dialer {
 	if guard := cfg.public; guard != nil {
 		d.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
 			if err := guard.Dial(network, address); err != nil {
-				return scrub.Own(fmt.Errorf("%w: %w", ErrNotAllowed, err))
+				return redact.Own(fmt.Errorf("%w: %w", ErrNotAllowed, err))
 			}
 			return nil
 		}
@@ -158,7 +158,7 @@ func (f *httpFetcher) Fetch(req *http.Request) (*http.Response, error) {
 	resp, err := f.exchange(client, req)
 	if err != nil {
 		f.exchangeFailed(req.Context(), origin)
-		return nil, scrub.Error(err)
+		return nil, redact.Error(err)
 	}
 	return resp, nil
 }
@@ -174,7 +174,7 @@ type policed struct {
 func (f *policed) Fetch(req *http.Request) (*http.Response, error) {
 	if x := exchangeOf(req.Context()); x.flight == nil {
 		own := &exchange{allow: f.allow}
-		req = req.WithContext(context.WithValue(req.Context(), backstage.Key{}, own))
+		req = req.WithContext(context.WithValue(req.Context(), refreshctx.Key{}, own))
 	}
 	return f.httpFetcher.Fetch(req)
 }
@@ -280,22 +280,22 @@ func (x *exchange) prev() *Snapshot[any] {
 
 // exchangeOf returns the exchange of ctx, or an empty one.
 func exchangeOf(ctx context.Context) *exchange {
-	if x, ok := ctx.Value(backstage.Key{}).(*exchange); ok {
+	if x, ok := ctx.Value(refreshctx.Key{}).(*exchange); ok {
 		return x
 	}
 	return &exchange{}
 }
 
-// Remark implements [backstage.Refresh].
+// Remark implements [refreshctx.Refresh].
 func (x *exchange) Remark(err error) {
 	if x.flight == nil {
 		return
 	}
 	e := x.flight.e
-	e.cache.report(&RefreshError{Key: e.name, Op: "decode", Stale: e.holder.kept() != nil, Err: scrubForeign(err)})
+	e.cache.report(&RefreshError{Key: e.name, Op: "decode", Stale: e.holder.kept() != nil, Err: redactForeign(err)})
 }
 
-// Pace implements [backstage.Refresh].
+// Pace implements [refreshctx.Refresh].
 func (x *exchange) Pace(delay time.Duration) { x.pace = delay }
 
 // steer makes err say when to try again, if a fetcher has and err does not.
@@ -306,7 +306,7 @@ func (x *exchange) steer(err error) error {
 	return RetryAfter(err, x.pace)
 }
 
-// Failures implements [backstage.Refresh].
+// Failures implements [refreshctx.Refresh].
 func (x *exchange) Failures() int {
 	if x.flight == nil {
 		return 0
@@ -364,9 +364,6 @@ func AllowRegexp(expr string) func(*url.URL) error {
 	return policy(match, err, "no match")
 }
 
-// AllowAll is a policy for [WithAllow] that accepts every URL.
-func AllowAll(*url.URL) error { return nil }
-
 // A patternError is a policy that could not be made. It refuses every URL, whatever
 // the other policies say.
 type patternError struct{ err error }
@@ -415,7 +412,7 @@ func anyOf(policies []func(*url.URL) error) func(*url.URL) error {
 
 // refuseRedirect returns why a redirect is not followed. Its text names no URL.
 func refuseRedirect(reason string) error {
-	return scrub.Own(errors.New("redirect refused: " + reason))
+	return redact.Own(errors.New("redirect refused: " + reason))
 }
 
 // checkRedirect is the policy of every client: few hops, no downgrade, every hop
@@ -430,7 +427,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	x := exchangeOf(req.Context())
 	if err := x.permit(req.URL); err != nil {
-		return scrub.Own(fmt.Errorf("redirect refused: %w", err))
+		return redact.Own(fmt.Errorf("redirect refused: %w", err))
 	}
 	req.Header.Del("Referer") // it would carry the whole URL of the last hop
 	if !crossed(req, via) {

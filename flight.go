@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/everfresh-go/everfresh/internal/backstage"
-	"github.com/everfresh-go/everfresh/internal/lane"
+	"github.com/everfresh-go/everfresh/internal/hostpool"
+	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
@@ -26,7 +26,7 @@ type flight struct {
 
 	// The rest is guarded by Cache.mu.
 
-	task      lane.Task          // runs the present stage when it is its turn
+	task      hostpool.Task      // runs the present stage when it is its turn
 	stage     stageKind          // the present one
 	parked    bool               // task was submitted and has not begun
 	cancel    context.CancelFunc // ends the present stage
@@ -376,7 +376,7 @@ func (c *Cache) begin(f *flight) (*attempt, bool) {
 		source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept(),
 		exchange: exchange{flight: f, allow: e.cfg.allow, holder: e.holder},
 	}
-	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, backstage.Key{}, &a.exchange), timeout)
+	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, refreshctx.Key{}, &a.exchange), timeout)
 	f.cancel = a.release
 	return a, true
 }

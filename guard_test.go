@@ -581,7 +581,7 @@ func TestPublicOnlyAtRegister(t *testing.T) {
 		"https://169.254.169.254/meta": false,
 		"https://localhost/":           true, // until it is dialled
 	} {
-		err := c.Register(u, everfresh.WithAllow(everfresh.AllowAll))
+		err := c.Register(u, everfresh.WithAllow(allowAny))
 		if want && err != nil || !want && !errors.Is(err, everfresh.ErrNotAllowed) {
 			t.Errorf("%s: %v", u, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -173,3 +174,6 @@ func serve(t testing.TB, h http.Handler) *http.Client {
 	})
 	return &http.Client{Transport: tr}
 }
+
+// allowAny is a URL policy that accepts every URL.
+func allowAny(*url.URL) error { return nil }

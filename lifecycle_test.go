@@ -832,7 +832,7 @@ func TestHandleOfUnregisteredResource(t *testing.T) {
 func TestRegisterAgainWhileTheOldFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithPerHost(1), everfresh.WithWorkers(1))
+		c := newCache(t, o.option(), everfresh.WithMaxPerHost(1), everfresh.WithWorkers(1))
 		for i := range 10 {
 			r := register(t, c, "https://a.test/", number)
 			synctest.Wait()
@@ -1151,12 +1151,12 @@ func invalidOptions() map[string]any {
 		"refresh window negative":    everfresh.WithRefreshWindow(-1),
 		"workers 0":                  everfresh.WithWorkers(0),
 		"workers negative":           everfresh.WithWorkers(-1),
-		"per host 0":                 everfresh.WithPerHost(0),
-		"per host negative":          everfresh.WithPerHost(-1),
-		"allow nil":                  everfresh.WithAllow(everfresh.AllowAll, noPolicy),
+		"per host 0":                 everfresh.WithMaxPerHost(0),
+		"per host negative":          everfresh.WithMaxPerHost(-1),
+		"allow nil":                  everfresh.WithAllow(allowAny, noPolicy),
 		"allow no host":              everfresh.WithAllow(everfresh.AllowHosts()),
 		"allow bad host":             everfresh.WithAllow(everfresh.AllowHosts("https://a.test/")),
-		"allow bad host or all":      everfresh.WithAllow(everfresh.AllowAll, everfresh.AllowHosts("a b")),
+		"allow bad host or all":      everfresh.WithAllow(allowAny, everfresh.AllowHosts("a b")),
 		"allow bad prefix":           everfresh.WithAllow(everfresh.AllowPrefix("a.test/x")),
 		"allow bad regexp":           everfresh.WithAllow(everfresh.AllowRegexp("(")),
 		"client nil":                 everfresh.WithHTTPClient(nil),
@@ -1189,9 +1189,9 @@ func invalidOptions() map[string]any {
 		"fetcher nil":                everfresh.WithFetcher(nil),
 		"fetcher and client":         everfresh.Options(everfresh.WithFetcher(someFetcher), everfresh.WithHTTPClient(http.DefaultClient)),
 		"middleware nil":             everfresh.WithMiddleware(keep, noMiddle),
-		"on demand burst 0":          everfresh.WithOnDemand(0, time.Second),
-		"on demand refill 0":         everfresh.WithOnDemand(1, 0),
-		"on demand refill negative":  everfresh.WithOnDemand(1, -1),
+		"on demand burst 0":          everfresh.WithNewerLimit(0, time.Second),
+		"on demand refill 0":         everfresh.WithNewerLimit(1, 0),
+		"on demand refill negative":  everfresh.WithNewerLimit(1, -1),
 		"bundle with an invalid one": everfresh.Options(everfresh.WithTimeout(time.Second), everfresh.WithTimeout(0)),
 		"bundle with nil":            everfresh.Options(nil),
 	}

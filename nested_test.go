@@ -80,7 +80,7 @@ func nestedNothing(context.Context) error { return nil }
 // narrow are the options of a cache that does one thing at a time.
 func narrow(o *flightOrigin, opts ...everfresh.CacheOption) []everfresh.CacheOption {
 	return append([]everfresh.CacheOption{
-		everfresh.WithWorkers(1), everfresh.WithPerHost(1), everfresh.WithJitter(0), o.option(),
+		everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), everfresh.WithJitter(0), o.option(),
 	}, opts...)
 }
 
@@ -335,7 +335,7 @@ func TestNestedGetTakesOverParkedFlight(t *testing.T) {
 func TestNestedGetOfReadyValueDoesNotWait(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
 		o := &flightOrigin{}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithPerHost(1))
+		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithMaxPerHost(1))
 		b := add(c, "https://one.test/b", nestedNothing)
 		if err := b.Ready(t.Context()); err != nil {
 			t.Fatal(err)
@@ -430,7 +430,7 @@ func TestNestedGetsShareOneFetch(t *testing.T) {
 func TestNestedRefreshFollowsTheFlightUnderWay(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
 		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithWorkers(2), everfresh.WithPerHost(2), everfresh.WithJitter(0),
+		c := newCache(t, o.option(), everfresh.WithWorkers(2), everfresh.WithMaxPerHost(2), everfresh.WithJitter(0),
 			everfresh.WithPrefetch(false))
 		b := add(c, "https://one.test/b", nestedNothing)
 		a := add(c, "https://one.test/a", func(ctx context.Context) error {

@@ -29,12 +29,12 @@ func newerResource(t *testing.T, o *flightOrigin, opts ...everfresh.RegisterOpti
 	return c, r, r.Snapshot()
 }
 
-// wantCooling checks that err is a *CoolingError until then.
-func wantCooling(t *testing.T, err error, until time.Time) *everfresh.CoolingError {
+// wantCooling checks that err is a *RateLimitError until then.
+func wantCooling(t *testing.T, err error, until time.Time) *everfresh.RateLimitError {
 	t.Helper()
-	var ce *everfresh.CoolingError
+	var ce *everfresh.RateLimitError
 	if !errors.As(err, &ce) {
-		t.Fatalf("error = %v, want a *CoolingError", err)
+		t.Fatalf("error = %v, want a *RateLimitError", err)
 	}
 	if !ce.Until.Equal(until) {
 		t.Errorf("cooling until %v, want %v", ce.Until, until)
@@ -103,8 +103,8 @@ func TestNewerBudget(t *testing.T) {
 		every time.Duration
 	}{
 		"default": {nil, 2, 15 * time.Second},
-		"one":     {[]everfresh.RegisterOption{everfresh.WithOnDemand(1, time.Minute)}, 1, time.Minute},
-		"five":    {[]everfresh.RegisterOption{everfresh.WithOnDemand(5, time.Second)}, 5, time.Second},
+		"one":     {[]everfresh.RegisterOption{everfresh.WithNewerLimit(1, time.Minute)}, 1, time.Minute},
+		"five":    {[]everfresh.RegisterOption{everfresh.WithNewerLimit(5, time.Second)}, 5, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestNewerRefundsAChange(t *testing.T) {
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
-		var ce *everfresh.CoolingError
+		var ce *everfresh.RateLimitError
 		if !errors.As(err, &ce) {
 			t.Errorf("Newer = %v: the refunds added up to more than the burst", err)
 		}
@@ -472,7 +472,7 @@ func newerCrowd(t *testing.T, o *flightOrigin, r *everfresh.Resource[int], seen 
 	for range crowd() {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				var ce *everfresh.CoolingError
+				var ce *everfresh.RateLimitError
 				if _, err := r.Newer(t.Context(), seen); err != nil && !errors.As(err, &ce) {
 					t.Errorf("Newer = %v", err)
 				}

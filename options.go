@@ -239,10 +239,10 @@ func WithWorkers(n int) CacheOption {
 	})
 }
 
-// WithPerHost sets how many refreshes of one origin (scheme, host and port) run at
+// WithMaxPerHost sets how many refreshes of one origin (scheme, host and port) run at
 // once. A fetch that another resource's request waits for does not count.
 // Default: 4.
-func WithPerHost(n int) CacheOption {
+func WithMaxPerHost(n int) CacheOption {
 	return cacheOption(func(c *cacheConfig) {
 		if n < 1 {
 			c.fail("%d refreshes per host, want at least 1", n)
@@ -290,8 +290,8 @@ func WithPublicOnly(except ...netip.Prefix) CacheOption {
 // form (ASCII host in lower case, no default port, clean path) and are asked for
 // the registered URL, a built request's and every redirect's. Used several times,
 // also for the cache and for a resource, all uses must agree. [AllowHosts],
-// [AllowPrefix], [AllowRegexp] and [AllowAll] are ready-made. Default: all http and
-// https URLs without userinfo.
+// [AllowPrefix] and [AllowRegexp] are ready-made. Default: all http and https URLs
+// without userinfo.
 func WithAllow(policies ...func(*url.URL) error) Option {
 	return bothOption(func(c *config) {
 		for _, p := range policies {
@@ -516,9 +516,9 @@ func WithMiddleware(wrap ...func(Fetcher) Fetcher) Option {
 	})
 }
 
-// WithOnDemand sets how many fetches [Resource.Newer] may start: burst at once, then
+// WithNewerLimit sets how many fetches [Resource.Newer] may start: burst at once, then
 // one every refill. Default: 2 and 15 s.
-func WithOnDemand(burst int, refill time.Duration) Option {
+func WithNewerLimit(burst int, refill time.Duration) Option {
 	return bothOption(func(c *config) {
 		if burst < 1 || refill <= 0 {
 			c.fail("on-demand budget of %d, refilled every %v", burst, refill)

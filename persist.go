@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/everfresh-go/everfresh/internal/lane"
+	"github.com/everfresh-go/everfresh/internal/hostpool"
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 	"github.com/everfresh-go/everfresh/store"
 )
@@ -191,7 +191,7 @@ func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: req,
 	}, rec.Body)
 	v, err = a.decode(a.ctx, resp)
-	return v, scrubForeign(err)
+	return v, redactForeign(err)
 }
 
 // skipLoad goes on without the storage, for somebody who has waited long enough.
@@ -347,7 +347,7 @@ func (c *Cache) keepLocked(e *entry, out *outcome) {
 // A saver writes the records of one key, one after the other, the newest last; also
 // those of an entry that was unregistered meanwhile. It is guarded by Cache.mu.
 type saver struct {
-	task lane.Task
+	task hostpool.Task
 	e    *entry
 	next *Record            // nil if there is nothing more to write
 	stop context.CancelFunc // ends what is being written; nil before

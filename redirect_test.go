@@ -487,7 +487,7 @@ func redirectTargetsThatAreNeverFollowed(t *testing.T, client func(http.RoundTri
 	}
 	for _, tt := range tests {
 		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/0": redirectTo(http.StatusFound, tt.location)}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(everfresh.AllowAll))
+		c := newCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(allowAny))
 		r := register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

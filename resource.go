@@ -191,7 +191,7 @@ func snapshotOf[T any](v T, m *meta) *Snapshot[T] {
 //
 // If there is a newer version already, Newer returns at once. Else it waits for a
 // fetch that began after the call: one that waits for its turn, or a new one if the
-// budget of [WithOnDemand] allows. If it does not, Newer returns a *[CoolingError] at
+// budget of [WithNewerLimit] allows. If it does not, Newer returns a *[RateLimitError] at
 // once, without allocating, and the resource is refreshed when the budget refills. A
 // fetch that brought a new value or failed is not charged, up to ten in a row. During
 // back-off Newer returns the last *[RefreshError].
@@ -353,14 +353,14 @@ func JSON[T any]() Decoder[T] {
 			return zero, err
 		}
 		if err := json.Unmarshal(data, &v); err != nil {
-			return zero, scrubJSON(err)
+			return zero, redactJSON(err)
 		}
 		return v, nil
 	}
 }
 
-// scrubJSON keeps of a JSON error what tells where, not what the document says.
-func scrubJSON(err error) error {
+// redactJSON keeps of a JSON error what tells where, not what the document says.
+func redactJSON(err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("invalid JSON at byte %d", syntax.Offset)

@@ -502,7 +502,7 @@ func TestWarmStartServesStaleAtOnce(t *testing.T) {
 				}
 				start := time.Now()
 				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(tt.jitter),
-					everfresh.WithMinRefreshInterval(time.Second), everfresh.WithPerHost(n), everfresh.WithWorkers(n))
+					everfresh.WithMinRefreshInterval(time.Second), everfresh.WithMaxPerHost(n), everfresh.WithWorkers(n))
 				for i := range n {
 					r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 					if v, took := warmGetValue(t, r); v != "old" || took != 0 {

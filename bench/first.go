@@ -51,7 +51,7 @@ func firstValues(ctx context.Context, n int, fetch func(rs *refreshers, urls []s
 
 func firstEverfresh(ctx context.Context, n int, _ time.Duration) (sample, error) {
 	return firstValues(ctx, n, func(rs *refreshers, urls []string) error {
-		c := everfresh.NewCache(ctx, everfresh.WithWorkers(rs.callers), everfresh.WithPerHost(rs.callers))
+		c := everfresh.NewCache(ctx, everfresh.WithWorkers(rs.callers), everfresh.WithMaxPerHost(rs.callers))
 		rs.closers = append(rs.closers, c.Close)
 		for _, u := range urls {
 			if _, err := everfresh.Register(c, u, everfresh.Bytes()); err != nil {

@@ -161,7 +161,7 @@ func idleEverfresh(ctx context.Context, n int, span time.Duration) (sample, erro
 
 // filled returns a cache with n documents that are fresh for long.
 func filled(ctx context.Context, n int, opts ...everfresh.CacheOption) (*everfresh.Cache, error) {
-	opts = append(opts, everfresh.WithHTTPClient(&http.Client{Transport: tagged{}}), everfresh.WithPerHost(64))
+	opts = append(opts, everfresh.WithHTTPClient(&http.Client{Transport: tagged{}}), everfresh.WithMaxPerHost(64))
 	c := everfresh.NewCache(ctx, opts...)
 	for i := range n {
 		if _, err := everfresh.Register(c, docURL(i), decodeNothing); err != nil {

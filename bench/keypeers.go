@@ -50,7 +50,7 @@ func (h *keyHolders) openSource(ctx context.Context) error {
 	cache := everfresh.NewCache(ctx, everfresh.WithHTTPClient(h.issuer.Client()))
 	h.closers = append(h.closers, cache.Close)
 	var err error
-	if h.source, err = jwks.New(cache, h.url(), jwks.WithResource(everfresh.WithOnDemand(1, day))); err != nil {
+	if h.source, err = jwks.New(cache, h.url(), jwks.WithResource(everfresh.WithNewerLimit(1, day))); err != nil {
 		return err
 	}
 	if err := h.source.Ready(ctx); err != nil {
@@ -59,7 +59,7 @@ func (h *keyHolders) openSource(ctx context.Context) error {
 	for range 2 {
 		_, err = h.source.Key(ctx, unknownKeyID, "EdDSA")
 	}
-	if cooling := (*jwks.CoolingError)(nil); !errors.As(err, &cooling) {
+	if cooling := (*jwks.RateLimitError)(nil); !errors.As(err, &cooling) {
 		return fmt.Errorf("an unknown key is refused with %w", err)
 	}
 	return nil

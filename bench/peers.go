@@ -131,7 +131,7 @@ func (p *peers) openOtter(context.Context) error {
 // resources share their options.
 func (p *peers) openCache(ctx context.Context) error {
 	transform := everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) { return p.decode(resp) })
-	p.cache = everfresh.NewCache(ctx, everfresh.WithHTTPClient(&http.Client{Transport: memory{}}), everfresh.WithPerHost(64),
+	p.cache = everfresh.NewCache(ctx, everfresh.WithHTTPClient(&http.Client{Transport: memory{}}), everfresh.WithMaxPerHost(64),
 		everfresh.Options(everfresh.WithTransformer(transform)))
 	for i := range p.docs {
 		if err := p.cache.Register(docURL(i)); err != nil {

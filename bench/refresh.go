@@ -92,7 +92,7 @@ func concurrently(callers, n, resources int, refresh func(i int) error) error {
 
 // openEverfresh adds Resource.Refresh with the cache's own transport.
 func (rs *refreshers) openEverfresh(ctx context.Context, name, kind string, happened func(old, now *snapshot) bool) error {
-	c := everfresh.NewCache(ctx, everfresh.WithWorkers(rs.callers), everfresh.WithPerHost(rs.callers))
+	c := everfresh.NewCache(ctx, everfresh.WithWorkers(rs.callers), everfresh.WithMaxPerHost(rs.callers))
 	rs.closers = append(rs.closers, c.Close)
 	handles, err := rs.register(c, kind)
 	if err != nil {

@@ -17,7 +17,7 @@ func (rs *refreshers) openScheduled(ctx context.Context, name, kind string, happ
 	const always = time.Millisecond
 	g := newGate(rs.callers)
 	c := everfresh.NewCache(ctx,
-		everfresh.WithWorkers(rs.callers), everfresh.WithPerHost(rs.callers), everfresh.WithMiddleware(g.wrap),
+		everfresh.WithWorkers(rs.callers), everfresh.WithMaxPerHost(rs.callers), everfresh.WithMiddleware(g.wrap),
 		everfresh.WithRefreshInterval(always), everfresh.WithRefreshWindow(always), everfresh.WithJitter(0))
 	rs.closers = append(rs.closers, c.Close)
 	handles, err := rs.register(c, kind)

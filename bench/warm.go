@@ -49,7 +49,7 @@ func warmWarm(ctx context.Context, n int, _ time.Duration) (sample, error) {
 // warmStart returns what it takes a new cache to register n resources, then to get the
 // value of one, and until all have one.
 func warmStart(ctx context.Context, base string, n int, records everfresh.Storage) (sample, error) {
-	c := everfresh.NewCache(ctx, everfresh.WithStorage(records), everfresh.WithWorkers(firstWorkers), everfresh.WithPerHost(firstWorkers))
+	c := everfresh.NewCache(ctx, everfresh.WithStorage(records), everfresh.WithWorkers(firstWorkers), everfresh.WithMaxPerHost(firstWorkers))
 	start := time.Now()
 	handles := make([]*everfresh.Resource[[]byte], n)
 	for i := range handles {

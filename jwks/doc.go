@@ -77,7 +77,7 @@
 //	otherwise                            401: the token is not good
 //
 // The latter are [ErrKeyNotFound], [ErrAlgorithm], [ErrToken], [ErrSignature] and
-// [ErrIssuer]. An ErrKeyNotFound that is a [*CoolingError] means that the issuer was not
+// [ErrIssuer]. An ErrKeyNotFound that is a [*RateLimitError] means that the issuer was not
 // asked, as it was too often lately: the key may be new and good. Answer 401, or 503 with a
 // Retry-After from its RetryAfter if your clients throw a token away on 401. A key ID is text
 // of whoever sent the token: in errors it is quoted and cut; do not make it a metric's label.

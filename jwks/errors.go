@@ -14,7 +14,7 @@ var (
 	// ([everfresh.ErrStale]), or the key is not in it and the issuer cannot be asked.
 	ErrUnavailable = errors.New("keys are unavailable")
 	// ErrKeyNotFound says that the issuer has no such key, or that too many unknown keys
-	// were asked for lately; the latter is a [*CoolingError].
+	// were asked for lately; the latter is a [*RateLimitError].
 	ErrKeyNotFound = errors.New("no such key")
 	// ErrAlgorithm says that the algorithm is not on the list of [WithAlgorithms], or not
 	// one that the key may be used with.
@@ -35,29 +35,29 @@ var (
 	ErrOption = errors.New("invalid option")
 )
 
-// A CoolingError is the answer for an unknown key ID while the budget of fetches for these
+// A RateLimitError is the answer for an unknown key ID while the budget of fetches for these
 // is spent. It Is [ErrKeyNotFound]. It is used as a pointer; one value serves a whole
 // cooling period, so that refusing costs no memory.
-type CoolingError struct {
+type RateLimitError struct {
 	Until time.Time // when the set is asked for again
 
 	cause error // of the engine
 }
 
 // Error implements error.
-func (e *CoolingError) Error() string {
+func (e *RateLimitError) Error() string {
 	return fmt.Sprintf("jwks: %v as far as is known: the issuer was asked too often, next fetch at %s",
 		ErrKeyNotFound, e.Until.UTC().Format(time.RFC3339))
 }
 
 // Is reports whether target is [ErrKeyNotFound].
-func (e *CoolingError) Is(target error) bool { return target == ErrKeyNotFound }
+func (e *RateLimitError) Is(target error) bool { return target == ErrKeyNotFound }
 
-// Unwrap returns the cache's [*everfresh.CoolingError].
-func (e *CoolingError) Unwrap() error { return e.cause }
+// Unwrap returns the cache's [*everfresh.RateLimitError].
+func (e *RateLimitError) Unwrap() error { return e.cause }
 
 // RetryAfter returns how long it is from now to Until, at least 0.
-func (e *CoolingError) RetryAfter() time.Duration { return max(time.Until(e.Until), 0) }
+func (e *RateLimitError) RetryAfter() time.Duration { return max(time.Until(e.Until), 0) }
 
 // unavailable wraps an error of the engine, which is a cause of [ErrUnavailable] whatever
 // it is: no value, one too old, a failed fetch, the end of the wait or of the cache.

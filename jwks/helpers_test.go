@@ -167,11 +167,11 @@ func wantUnknown(t testing.TB, src jwks.KeySource, kid string) {
 }
 
 // wantCooling checks that asking for an unknown key is refused without waiting.
-func wantCooling(t testing.TB, src jwks.KeySource, kid string) *jwks.CoolingError {
+func wantCooling(t testing.TB, src jwks.KeySource, kid string) *jwks.RateLimitError {
 	t.Helper()
 	start := time.Now()
 	_, err := src.Key(t.Context(), kid, "ES256")
-	var cooling *jwks.CoolingError
+	var cooling *jwks.RateLimitError
 	if !errors.As(err, &cooling) || time.Since(start) != 0 {
 		t.Fatalf("unknown key during a storm: %v after %v", err, time.Since(start))
 	}
@@ -202,7 +202,7 @@ func strangers(t testing.TB, src *jwks.Source, n int) (refused int) {
 	for i := range n {
 		all.Go(func() {
 			_, err := src.Key(t.Context(), "stranger-"+strconv.Itoa(i), "ES256")
-			var ce *jwks.CoolingError
+			var ce *jwks.RateLimitError
 			switch {
 			case errors.As(err, &ce):
 				cooling.Add(1)

@@ -160,7 +160,7 @@ func (c *config) resourceOptions(origin string, own ...everfresh.RegisterOption)
 		everfresh.WithMinRefreshInterval(minInterval), everfresh.WithMaxRefreshInterval(maxInterval),
 		everfresh.WithJitter(jitter), everfresh.WithBackoff(c.floor, c.ceiling),
 		everfresh.WithMaxStale(maxStale), everfresh.WithTimeout(fetchTimeout), everfresh.WithMaxBytes(maxBytes),
-		everfresh.WithOnDemand(onDemandBurst, onDemandRefill),
+		everfresh.WithNewerLimit(onDemandBurst, onDemandRefill),
 		everfresh.WithAllow(func(u *url.URL) error { return c.permits(u, origin) }),
 		everfresh.WithHeader("Accept", "application/json, application/jwk-set+json"),
 		everfresh.WithMiddleware(c.paced),

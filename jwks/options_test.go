@@ -307,7 +307,7 @@ func TestInvalidOptions(t *testing.T) {
 func TestResourceOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		src := ready(t, s.source(t, jwks.WithResource(everfresh.WithOnDemand(1, time.Minute), everfresh.WithTimeout(time.Second)),
+		src := ready(t, s.source(t, jwks.WithResource(everfresh.WithNewerLimit(1, time.Minute), everfresh.WithTimeout(time.Second)),
 			jwks.WithResource(everfresh.WithKey("keys"), everfresh.WithMaxBytes(500))))
 		wantUnknown(t, src, "a")
 		if d := wantCooling(t, src, "b").RetryAfter(); d != time.Minute {

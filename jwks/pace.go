@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
-	"github.com/everfresh-go/everfresh/internal/backstage"
+	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
@@ -20,7 +20,7 @@ const retryAfterMax = 5 * time.Minute
 func (c *config) paced(next everfresh.Fetcher) everfresh.Fetcher {
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 		delay := c.delay(req.Context())
-		backstage.Pace(req.Context(), delay)
+		refreshctx.Pace(req.Context(), delay)
 		resp, err := next.Fetch(req)
 		if err != nil || resp == nil {
 			return resp, err
@@ -31,7 +31,7 @@ func (c *config) paced(next everfresh.Fetcher) everfresh.Fetcher {
 			resp.Header = withLifetime(resp.Header)
 		default:
 			if after, ok := rfc9111.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
-				backstage.Pace(req.Context(), max(delay, min(after, retryAfterMax)))
+				refreshctx.Pace(req.Context(), max(delay, min(after, retryAfterMax)))
 			}
 		}
 		return resp, nil
@@ -41,7 +41,7 @@ func (c *config) paced(next everfresh.Fetcher) everfresh.Fetcher {
 // delay returns the back-off after the refresh of ctx, give or take a quarter.
 func (c *config) delay(ctx context.Context) time.Duration {
 	d := c.floor
-	for n := backstage.Failures(ctx); n > 0 && d < c.ceiling; n-- {
+	for n := refreshctx.Failures(ctx); n > 0 && d < c.ceiling; n-- {
 		d *= 2
 	}
 	d = min(d, c.ceiling)

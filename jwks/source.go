@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/everfresh-go/everfresh"
-	"github.com/everfresh-go/everfresh/internal/backstage"
+	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
@@ -102,7 +102,7 @@ func remark(ctx context.Context, set *Set) {
 			return before.ID == now.ID && before.Type == now.Type && before.Err.Error() == now.Err.Error()
 		}
 		if !slices.ContainsFunc(known, same) {
-			backstage.Remark(ctx, fmt.Errorf("jwks: %w", now))
+			refreshctx.Remark(ctx, fmt.Errorf("jwks: %w", now))
 		}
 	}
 }
@@ -115,7 +115,7 @@ func remark(ctx context.Context, set *Set) {
 // An unknown key ID makes the set be fetched, within the budget for these. An empty one,
 // that of a token which names no key, finds the only key for alg, if there is just one.
 //
-// The error is [ErrKeyNotFound], also as a [*CoolingError]; [ErrAlgorithm]; or
+// The error is [ErrKeyNotFound], also as a [*RateLimitError]; [ErrAlgorithm]; or
 // [ErrUnavailable], which wraps the end of ctx, too.
 func (s *Source) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
 	bit := algorithmBit(alg)
@@ -178,7 +178,7 @@ func (s *Source) Ready(ctx context.Context) error {
 
 // Refresh asks the issuer for a newer set and waits for the answer. It comes out of the
 // budget for unknown key IDs, so that a rotation soon afterwards may be noticed 15 s late;
-// any number of calls at once cost two fetches. The error is a [*CoolingError] or
+// any number of calls at once cost two fetches. The error is a [*RateLimitError] or
 // [ErrUnavailable]. A static source has nothing to ask for.
 func (s *Source) Refresh(ctx context.Context) error {
 	if s.keys == nil {
@@ -295,8 +295,8 @@ type refusal struct{ cause, err error }
 // refused makes this package's error of one of the engine.
 func (s *Source) refused(cause error) error {
 	switch e := cause.(type) { //nolint:errorlint // Only these very values are shared.
-	case *everfresh.CoolingError:
-		return s.remembered(cause, func() error { return &CoolingError{Until: e.Until, cause: cause} })
+	case *everfresh.RateLimitError:
+		return s.remembered(cause, func() error { return &RateLimitError{Until: e.Until, cause: cause} })
 	case *everfresh.RefreshError:
 		return s.remembered(cause, func() error { return unavailable(cause) })
 	default:

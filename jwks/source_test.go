@@ -153,7 +153,7 @@ func ask(src jwks.KeySource, kid string) error {
 	return err
 }
 
-// A CoolingError says when asking again makes sense, and that is true. One value serves
+// A RateLimitError says when asking again makes sense, and that is true. One value serves
 // all who ask meanwhile.
 func TestCoolingErrorSaysWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestCoolingErrorSaysWhen(t *testing.T) {
 		if wantCooling(t, src, "d") != cooling {
 			t.Error("two errors in one period")
 		}
-		var engine *everfresh.CoolingError
+		var engine *everfresh.RateLimitError
 		if !errors.As(error(cooling), &engine) || !strings.Contains(cooling.Error(), "2000-01-01T00:00:15Z") {
 			t.Errorf("%v", cooling)
 		}

@@ -196,7 +196,7 @@ func (w *watchCommand) options(s subject) []everfresh.CacheOption {
 		everfresh.WithMinRefreshInterval(w.min),
 		everfresh.WithMaxRefreshInterval(max(w.min, 30*24*time.Hour)),
 		everfresh.WithRefreshInterval(w.every),
-		everfresh.WithPerHost(w.perHost),
+		everfresh.WithMaxPerHost(w.perHost),
 		everfresh.WithWorkers(w.workers()),
 		everfresh.WithLenientBody(true),
 		everfresh.WithProxy(http.ProxyFromEnvironment),

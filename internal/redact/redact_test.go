@@ -1,4 +1,4 @@
-package scrub_test
+package redact_test
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/everfresh-go/everfresh/internal/scrub"
+	"github.com/everfresh-go/everfresh/internal/redact"
 )
 
 const secret = "s3cr3tword"
@@ -78,13 +78,13 @@ func TestErrorsOfNetHTTP(t *testing.T) {
 			if !strings.Contains(raw.Error(), secret) {
 				t.Fatalf("%q never held the secret: the test shows nothing", raw)
 			}
-			err := scrub.Error(raw)
+			err := redact.Error(raw)
 			if err.Error() != tt.want {
 				t.Errorf("text %q, want %q (was %q)", err, tt.want, raw)
 			}
 			expectClean(t, err, secret)
-			if again := scrub.Error(err); again.Error() != err.Error() {
-				t.Errorf("scrubbed again: %q, want %q", again, err)
+			if again := redact.Error(err); again.Error() != err.Error() {
+				t.Errorf("redacted again: %q, want %q", again, err)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestTimeouts(t *testing.T) {
 		{"dial", &url.Error{Op: "Get", URL: secret, Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}}, "timeout", nil},
 	}
 	for _, tt := range tests {
-		got := scrub.Error(tt.err)
+		got := redact.Error(tt.err)
 		var ne net.Error
 		if got.Error() != tt.want || !errors.As(got, &ne) || !ne.Timeout() {
 			t.Errorf("%s: %v, want the timeout %q", tt.name, got, tt.want)
@@ -167,12 +167,12 @@ func TestWhatIsKept(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "connect: connection refused", isErr(syscall.ECONNREFUSED)},
 		{syscall.ECONNRESET, "connection reset by peer", isErr(syscall.ECONNRESET)},
 		{x509.UnknownAuthorityError{}, "x509: certificate signed by unknown authority", asErr[x509.UnknownAuthorityError]},
-		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake", RecordHeader: [5]byte([]byte(secret))}, "tls: first record does not look like a TLS handshake", asErr[*scrub.TransportError]},
-		{scrub.Own(errors.New("redirect refused")), "redirect refused", func(error) bool { return true }},
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake", RecordHeader: [5]byte([]byte(secret))}, "tls: first record does not look like a TLS handshake", asErr[*redact.TransportError]},
+		{redact.Own(errors.New("redirect refused")), "redirect refused", func(error) bool { return true }},
 	}
 	for _, tt := range tests {
 		for _, err := range []error{tt.err, quoted(tt.err), wrap(tt.err), quoted(wrap(quoted(wrap(tt.err)))), quoted(errors.Join(errors.New(secret), tt.err))} {
-			got := scrub.Error(err)
+			got := redact.Error(err)
 			if got.Error() != tt.want || !tt.kept(got) {
 				t.Errorf("Error(%v) = %q (%T), want %q and the same condition", err, got, got, tt.want)
 			}
@@ -196,13 +196,13 @@ func TestWhatIsUnknown(t *testing.T) {
 		{quoted(&net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port", Addr: secret}}), "transport failed (*net.OpError)"},
 	}
 	for _, tt := range tests {
-		got := scrub.Error(tt.err)
+		got := redact.Error(tt.err)
 		if got.Error() != tt.want {
 			t.Errorf("text %q, want %q", got, tt.want)
 		}
 		expectClean(t, got, secret)
 	}
-	if scrub.Error(nil) != nil || scrub.Foreign(nil) != nil {
+	if redact.Error(nil) != nil || redact.Foreign(nil) != nil {
 		t.Error("no error became one")
 	}
 }
@@ -221,13 +221,13 @@ func TestForeign(t *testing.T) {
 	}{
 		{"another's words", mine, ""},
 		{"wrapped", fmt.Errorf("middleware: %w", mine), ""},
-		{"scrubbed before", fmt.Errorf("middleware: %w", scrub.Error(quoted(errors.New(`malformed HTTP response "`+secret+`"`)))), ""},
+		{"redacted before", fmt.Errorf("middleware: %w", redact.Error(quoted(errors.New(`malformed HTTP response "`+secret+`"`)))), ""},
 		{"holds a URL", fmt.Errorf("middleware: %w", quoted(mine)), "transport failed (*errors.errorString)"},
 		{"parsing a URL", fmt.Errorf("request: %w", parseError("http://a.test/%zz"+secret)), "invalid URL"},
 		{"of a RoundTripper, without a URL", fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", fmt.Errorf("malformed HTTP response %q", secret)), "malformed HTTP response"},
 	}
 	for _, tt := range tests {
-		got := scrub.Foreign(tt.err)
+		got := redact.Foreign(tt.err)
 		if tt.want == "" {
 			if got != tt.err { //nolint:errorlint // The very same.
 				t.Errorf("%s: became %v", tt.name, got)
@@ -248,7 +248,7 @@ func TestForeignKeepsConditions(t *testing.T) {
 		errors.Join(mine, quoted(io.EOF)), fmt.Errorf("%w: %w", quoted(errors.New(secret)), mine),
 		fmt.Errorf("malformed HTTP response %q: %w", secret, mine), quoted(mine),
 	} {
-		got := scrub.Foreign(err)
+		got := redact.Foreign(err)
 		if !errors.Is(got, mine) || errors.Is(got, io.ErrClosedPipe) {
 			t.Errorf("%v became %v, which is mine: %v", err, got, errors.Is(got, mine))
 		}
@@ -256,11 +256,11 @@ func TestForeignKeepsConditions(t *testing.T) {
 			t.Errorf("errors.As finds the URL in %v", got)
 		}
 		expectClean(t, got, secret)
-		if again := scrub.Foreign(got); again != got { //nolint:errorlint // The very same.
+		if again := redact.Foreign(got); again != got { //nolint:errorlint // The very same.
 			t.Errorf("rebuilt again: %v", again)
 		}
 	}
-	if got := scrub.Foreign(quoted(io.EOF)); !errors.Is(got, io.EOF) || errors.Is(got, mine) {
+	if got := redact.Foreign(quoted(io.EOF)); !errors.Is(got, io.EOF) || errors.Is(got, mine) {
 		t.Errorf("Foreign = %v", got)
 	}
 }
@@ -280,7 +280,7 @@ func TestForeignKnowsWhatTransportsQuote(t *testing.T) {
 		if asErr[*url.Error](err) || !strings.Contains(err.Error(), secret) {
 			t.Fatalf("%v: the test shows nothing", err)
 		}
-		expectClean(t, scrub.Foreign(fmt.Errorf("fetcher: %w", err)), secret)
+		expectClean(t, redact.Foreign(fmt.Errorf("fetcher: %w", err)), secret)
 	}
 }
 
@@ -293,7 +293,7 @@ func TestAlerts(t *testing.T) {
 	}()
 	defer client.Close()
 	raw := tls.Client(client, &tls.Config{ServerName: "a.test", MinVersion: tls.VersionTLS12}).HandshakeContext(t.Context())
-	if got := scrub.Error(quoted(raw)); !strings.Contains(got.Error(), "protocol version") {
+	if got := redact.Error(quoted(raw)); !strings.Contains(got.Error(), "protocol version") {
 		t.Errorf("%q became %q", raw, got)
 	}
 }
@@ -320,7 +320,7 @@ func FuzzError(f *testing.F) {
 		}
 		err := shapes[int(shape)%len(shapes)]
 		for _, err := range []error{err, quoted(err), &url.Error{Op: "parse", URL: secret, Err: err}, wrap(quoted(wrap(err)))} {
-			got := scrub.Error(err)
+			got := redact.Error(err)
 			if got == nil {
 				t.Fatal("the error is gone")
 			}

@@ -1,9 +1,9 @@
-// Package lane runs tasks on a bounded number of workers, of which each lane gets a
+// Package hostpool runs tasks on a bounded number of workers, of which each lane gets a
 // bounded share. A lane is a name that tasks have in common, such as a host.
 //
 // A worker never waits for a slot: a task whose lane has no room is parked in that
 // lane, and the worker does something else. So one slow or dead host delays no other.
-package lane
+package hostpool
 
 import (
 	"context"
@@ -91,7 +91,7 @@ func (p *Pool) Submit(lane string, t *Task, urgently bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t.lane != nil {
-		panic("lane: task submitted while it is parked")
+		panic("hostpool: task submitted while it is parked")
 	}
 	if p.closed {
 		return false

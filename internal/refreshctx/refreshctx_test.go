@@ -1,4 +1,4 @@
-package backstage_test
+package refreshctx_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
-	"github.com/everfresh-go/everfresh/internal/backstage"
+	"github.com/everfresh-go/everfresh/internal/refreshctx"
 )
 
 // TestRefreshHearsItsCallbacks: a decoder's remark reaches the sink and fails nothing, and
@@ -21,7 +21,7 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var failures []int
 		fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
-			failures = append(failures, backstage.Failures(req.Context()))
+			failures = append(failures, refreshctx.Failures(req.Context()))
 			if len(failures) < 3 {
 				return nil, io.ErrUnexpectedEOF
 			}
@@ -29,7 +29,7 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 		})
 		odd := errors.New("odd")
 		decode := func(ctx context.Context, _ *http.Response) (int, error) {
-			backstage.Remark(ctx, odd)
+			refreshctx.Remark(ctx, odd)
 			return 7, nil
 		}
 		var heard []*everfresh.RefreshError
@@ -85,7 +85,7 @@ func TestPaceOfAFailure(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
-				backstage.Pace(req.Context(), time.Hour)
+				refreshctx.Pace(req.Context(), time.Hour)
 				return tt.fetch()
 			})
 			c := everfresh.NewCache(t.Context(), everfresh.WithFetcher(fetch), everfresh.WithLenientBody(true))
@@ -103,9 +103,9 @@ func TestPaceOfAFailure(t *testing.T) {
 
 // Outside a refresh nobody listens.
 func TestOutsideARefresh(t *testing.T) {
-	backstage.Remark(t.Context(), io.EOF)
-	backstage.Pace(t.Context(), time.Hour)
-	if n := backstage.Failures(t.Context()); n != 0 {
+	refreshctx.Remark(t.Context(), io.EOF)
+	refreshctx.Pace(t.Context(), time.Hour)
+	if n := refreshctx.Failures(t.Context()); n != 0 {
 		t.Errorf("Failures = %d", n)
 	}
 }

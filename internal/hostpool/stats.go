@@ -1,4 +1,4 @@
-package lane
+package hostpool
 
 // Stats counts what a pool holds at one moment.
 type Stats struct {

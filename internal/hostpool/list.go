@@ -1,4 +1,4 @@
-package lane
+package hostpool
 
 // A list is a queue of T's, linked through nodes that live inside them: queueing
 // allocates nothing, and leaving from the middle is O(1), which container/list and

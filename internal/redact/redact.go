@@ -1,10 +1,10 @@
-// Package scrub rebuilds errors of net/http so that their texts hold nothing of the
+// Package redact rebuilds errors of net/http so that their texts hold nothing of the
 // URL, the request or the answer.
 //
 // *url.Error quotes the whole URL, a refused Location quotes the redirect's target,
 // and a malformed response quotes itself; any of them can hold a secret. Deleting
 // the URL from the text would not do, as it may appear there in another encoding.
-package scrub
+package redact
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-// Package backstage lets the packages of this module speak with the refresh whose context
+// Package refreshctx lets the packages of this module speak with the refresh whose context
 // they were given, beyond what the cache offers to everybody.
-package backstage
+package refreshctx
 
 import (
 	"context"

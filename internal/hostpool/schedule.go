@@ -1,4 +1,4 @@
-package lane
+package hostpool
 
 // What stands here is called with Pool.mu held.
 
