@@ -1,209 +1,215 @@
 package everfresh
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+)
 
-// newer waits for a version of e after version; see Resource.Newer.
-func (c *Cache) newer(ctx context.Context, e *entry, version uint64) error {
-	asker := exchangeOf(ctx).flight
-	since := c.flightsSoFar()
-	for {
-		if ctx.Err() != nil {
-			return c.waitError(ctx, e)
-		}
-		f, final, err := c.joinNewer(e, version, since, asker)
-		if f == nil || err != nil {
+// What callers ask of the engine: to wait for a value, for a refresh, for something newer.
+// All of it joins flights; flight.go says what a flight then does.
+
+// A flightKind says which flights of an entry a caller may share.
+type flightKind uint8
+
+const (
+	anyFlight     flightKind = iota // whatever is under way
+	nextFlight                      // one that begins after the call
+	runningFlight                   // whatever is under way, and its result, not just a value
+)
+
+// await waits for a flight of e and returns its result.
+func (g *engine) await(ctx context.Context, e *entry, kind flightKind) error {
+	if ctx.Err() != nil {
+		return g.waitError(ctx, e)
+	}
+	asker := flightOf(ctx)
+	f, err := g.join(e, kind, asker)
+	if f == nil || err != nil {
+		return err
+	}
+	if kind == anyFlight {
+		return g.waitForValue(ctx, f, asker)
+	}
+	// A flight whose source was replaced has no result. Another one follows it.
+	for err := g.wait(ctx, f, asker); ; err = g.wait(ctx, f, asker) {
+		if err != nil || !f.superseded {
 			return err
 		}
-		if err := c.wait(ctx, f, asker); err != nil || final && !f.discarded {
+		if f, err = g.join(e, runningFlight, asker); f == nil || err != nil {
 			return err
 		}
 	}
 }
 
-func (c *Cache) flightsSoFar() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.flights
+// join returns the flight to wait for, or nil if there is nothing to wait for.
+func (g *engine) join(e *entry, kind flightKind, asker *flight) (*flight, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if kind == anyFlight && e.flight == nil && e.serving() && !e.gone {
+		return nil, nil // published since the caller looked
+	}
+	if err := g.refusalLocked(e); err != nil {
+		return nil, err
+	}
+	if kind == anyFlight && e.flight == nil && e.backingOff(g.now()) {
+		return nil, e.lastErr()
+	}
+	return g.joinLocked(e, kind, asker)
 }
 
-// joinNewer returns the flight to wait for, or nil if there is an answer: a newer version,
-// or that of a flight after the first since. final says that the flight begins after the
-// call, so that its outcome is the answer.
-func (c *Cache) joinNewer(e *entry, version, since uint64, asker *flight) (f *flight, final bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.holder.kept() != nil && (e.meta.version > version || e.answered > since) {
-		return nil, false, nil
+// joinLocked returns the flight that a caller waits for, and starts it if there is none.
+// asker is the flight whose callback is calling, or nil.
+func (g *engine) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, error) {
+	// A callback must not wait for its own refresh.
+	f := e.flight
+	if f != nil && f.wouldDeadlock(asker) {
+		return nil, &RefreshError{Key: e.name(), Op: "request", Stale: e.serving(), Err: errNestedCycle}
 	}
-	if err := c.refusalLocked(e); err != nil {
-		return nil, false, err
-	}
+	// Find the flight: the present one, unless it began too early, or one to follow it.
 	switch {
-	case e.flight != nil && e.flight.begun && (e.after == nil || e.flight.seq > since):
-		f, err = c.joinLocked(e, runningFlight, asker)
-		return f, e.flight.seq > since, err
-	case e.flight != nil:
-		f, err = c.joinLocked(e, nextFlight, asker)
-		return f, true, err
-	default:
-		f, err = c.startOnDemandLocked(e, asker)
-		return f, true, err
+	case f == nil:
+		f = g.newFlightLocked(e, wantValue)
+	case kind == nextFlight && f.sent():
+		f = g.followLocked(e)
+	}
+	if asker != nil {
+		asker.waitsFor = append(asker.waitsFor, f)
+	}
+	if f.done == nil {
+		f.done = make(chan struct{})
+	}
+	// Say what it must bring, and that a caller waits for it.
+	f.want = max(f.want, wantValue)
+	if kind == nextFlight {
+		f.want = wantFetch
+	}
+	g.hastenLocked(f, asker)
+	// Start it, or hasten the one that it follows.
+	if e.flight == nil {
+		g.startFlightLocked(e, f)
+	} else if f != e.flight && asker != nil {
+		g.hastenLocked(e.flight, asker)
+	}
+	return f, nil
+}
+
+// wait waits for f or the end of ctx.
+func (g *engine) wait(ctx context.Context, f, asker *flight) error {
+	defer g.stopWaiting(asker, f)
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return g.waitError(ctx, f.e)
 	}
 }
 
-// startOnDemandLocked starts a flight, if neither back-off nor budget forbid it. The
-// first value is free.
-func (c *Cache) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
-	if e.lastErr != nil && c.mono() < e.retryAt {
-		return nil, e.lastErr
-	}
-	charged := e.holder.kept() != nil
-	if charged {
-		if err := c.chargeLocked(e); err != nil {
-			return nil, err
+// waitForValue is wait for a caller who is content with any value: also with one that the
+// flight finds in the storage on its way.
+func (g *engine) waitForValue(ctx context.Context, f, asker *flight) error {
+	defer g.stopWaiting(asker, f)
+	for {
+		changed, served := g.valueOrChange(f.e)
+		if served {
+			return nil
+		}
+		select {
+		case <-f.done:
+			return f.err
+		case <-ctx.Done():
+			return g.waitError(ctx, f.e)
+		case <-changed:
 		}
 	}
-	f, err := c.joinLocked(e, nextFlight, asker)
-	if err == nil {
-		f.charged = charged
-	}
-	return f, err
 }
 
-// chargeLocked takes a fetch from the on-demand budget of e, a token bucket kept as the
-// time at which it would be full again.
-func (c *Cache) chargeLocked(e *entry) error {
-	wall, mono := c.now()
-	refill := int64(e.cfg.refill)
-	if cooling := e.cooling.Load(); cooling != nil && mono < cooling.until {
-		return cooling
+func (g *engine) valueOrChange(e *entry) (changed <-chan struct{}, served bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.serving() {
+		return nil, true
 	}
-	if mono-e.budget >= refill*int64(e.cfg.burst) {
-		e.refunds = 0 // nobody has asked for a while
-	}
-	if wait := e.budget - mono - refill*int64(e.cfg.burst-1); wait > 0 {
-		cooling := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
-		e.cooling.Store(cooling)
-		e.trailLocked(cooling)
-		c.queueLocked(e)
-		return cooling
-	}
-	e.budget = max(e.budget, mono) + refill
-	return nil
+	return e.changes(), false
 }
 
-// trailLocked makes e due when its cooling period ends, unless it is due before.
-func (e *entry) trailLocked(cooling *RateLimitError) {
-	if cooling.until < e.due {
-		e.due = cooling.until
-		e.trailing = true
+// stopWaiting notes that a callback of asker waits for f no longer.
+func (g *engine) stopWaiting(asker, f *flight) {
+	if asker == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(asker.waitsFor, f); i >= 0 {
+		asker.waitsFor = slices.Delete(asker.waitsFor, i, i+1)
 	}
 }
 
-// chargeTrailingLocked charges the budget for the refresh that ends a cooling period.
-func (e *entry) chargeTrailingLocked(now int64) {
-	e.cooling.Store(nil)
-	e.budget = max(e.budget, now) + int64(e.cfg.refill)
-}
-
-// maxRefunds bounds how many fetches in a row are not charged. An origin whose answer is
-// never the same twice, or that fails every other time, could else be asked without end by
-// whoever is never content.
-const maxRefunds = 10
-
-// refundLocked ends a cooling period, and gives back what a fetch was charged.
-func (c *Cache) refundLocked(e *entry, charged bool) { //nolint:revive // The flag says what there is to give back.
-	e.cooling.Store(nil)
-	if charged && e.refunds < maxRefunds {
-		e.refunds++
-		e.budget -= int64(e.cfg.refill)
+// waitError is the error of a wait that ctx ended: ctx's, and why the last fetch failed.
+func (g *engine) waitError(ctx context.Context, e *entry) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if refusal := g.refusalLocked(e); refusal != nil {
+		return refusal
 	}
-}
-
-// invalidate withdraws the value of e if it is of this version; see Resource.Invalidate.
-func (c *Cache) invalidate(ctx context.Context, e *entry, version uint64) error {
-	c.mu.Lock()
-	if err := c.refusalLocked(e); err != nil {
-		c.mu.Unlock()
-		return err
+	err := &RefreshError{Key: e.name(), Op: "wait", Attempt: e.failures(), Stale: e.serving(), Err: ctx.Err()}
+	if last := e.lastErr(); last != nil {
+		err.Next = last.Next
+		err.Err = fmt.Errorf("%w: last %s: %w", ctx.Err(), last.Op, last.Err)
 	}
-	if e.holder.kept() == nil || e.meta.version != version {
-		c.mu.Unlock()
-		return nil
-	}
-	e.holder.set(nil, nil)
-	e.expire = never
-	e.doomed, e.record = version, nil
-	if s := c.savers[e.key]; s != nil {
-		s.next = nil
-	}
-	stored, doomed := e.stored, withdrawal{version, c.wall()}
-	e.stored = ""
-	if e.flight != nil && e.flight.begun {
-		e.flight.tainted = true
-	}
-	_, err := c.joinLocked(e, nextFlight, nil)
-	c.mu.Unlock()
-	if err != nil || stored == "" {
-		return err
-	}
-	if err := c.deleteRecord(ctx, e.key, stored, doomed); err != nil {
-		c.storageFailed(e, "store", err)
-		return &RefreshError{Key: e.name, Op: "store", Err: err}
-	}
-	return nil
+	return err
 }
 
 // ready waits until e has a value.
-func (c *Cache) ready(ctx context.Context, e *entry) error {
-	asker := exchangeOf(ctx).flight
+func (g *engine) ready(ctx context.Context, e *entry) error {
+	asker := flightOf(ctx)
 	if asker != nil {
-		c.addNested(e, 1)
-		defer c.addNested(e, -1)
+		g.nest(e, 1)
+		defer g.nest(e, -1)
 	}
 	for {
-		p := c.prompt(e, asker)
+		p := g.ensureFetch(e, asker)
 		if p.changed == nil {
 			return p.err
 		}
 		changed := waitFor(ctx, p.changed)
-		c.unneed(asker, p.flight)
+		g.stopWaiting(asker, p.flight)
 		if !changed {
-			return c.waitError(ctx, e)
+			return g.waitError(ctx, e)
 		}
 	}
 }
 
-// addNested counts callbacks that wait until e is ready. They keep their places, so what
-// they wait for must not need one.
-func (c *Cache) addNested(e *entry, n int32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.nested += n
+// nest counts callbacks of other flights that wait until e is ready.
+func (g *engine) nest(e *entry, n int32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e.nest(n)
 }
 
-// A prompted entry is one that will be fetched.
-type prompted struct {
-	changed <-chan struct{} // closed when its value changes; nil if it has one, or there will be none
+// A pendingValue says how to wait for an entry's next value.
+type pendingValue struct {
+	changed <-chan struct{} // closed when the value changes; nil if there is one, or there will be none
 	flight  *flight         // that was joined; nil if none
 	err     error           // why there will be none
 }
 
-// prompt makes sure that e will be fetched.
-func (c *Cache) prompt(e *entry, asker *flight) prompted {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.holder.kept() != nil {
-		return prompted{}
+// ensureFetch makes sure that e will be fetched if it has no value.
+func (g *engine) ensureFetch(e *entry, asker *flight) pendingValue {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.serving() {
+		return pendingValue{}
 	}
-	if err := c.refusalLocked(e); err != nil {
-		return prompted{err: err}
+	if err := g.refusalLocked(e); err != nil {
+		return pendingValue{err: err}
 	}
-	p := prompted{changed: e.changesLocked()}
+	p := pendingValue{changed: e.changes()}
 	if e.flight != nil || e.due == never {
-		f, err := c.joinLocked(e, anyFlight, asker)
+		f, err := g.joinLocked(e, anyFlight, asker)
 		if err != nil {
-			return prompted{err: err}
+			return pendingValue{err: err}
 		}
 		p.flight = f
 	}
@@ -212,18 +218,192 @@ func (c *Cache) prompt(e *entry, asker *flight) prompted {
 
 // changes returns a channel that is closed when the value of e changes; nil if it never
 // will.
-func (c *Cache) changes(e *entry) <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.refusalLocked(e) != nil {
+func (g *engine) changes(e *entry) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refusalLocked(e) != nil {
 		return nil
 	}
-	return e.changesLocked()
+	return e.changes()
 }
 
-func (e *entry) changesLocked() <-chan struct{} {
-	if e.changed == nil {
-		e.changed = make(chan struct{})
+// A demand is what callers of Newer have asked of an entry. It is allocated by the first
+// of them. Its fields are guarded by engine.mu, except limited, which is only written under
+// it.
+type demand struct {
+	limited atomic.Pointer[RateLimitError] // the present rate limit; nil if there is none
+
+	lastGood    uint64 // seq of the last flight with a good answer since the demand was made
+	fullAt      int64  // when the token bucket of fetches will be full again, monotonic
+	freeFetches uint8  // fetches in a row that were given back
+	dueAtRefill bool   // the entry is due because the limit ends then
+}
+
+// maxFreeFetches bounds how many fetches in a row are given back. Without this limit, a
+// caller that is never satisfied could fetch without end from an origin whose response
+// always changes, or that fails every other time.
+const maxFreeFetches = 10
+
+// newer waits for a version of e after version; see Resource.Newer.
+func (g *engine) newer(ctx context.Context, e *entry, version uint64) error {
+	asker := flightOf(ctx)
+	since := g.flightsBefore(e)
+	for {
+		if ctx.Err() != nil {
+			return g.waitError(ctx, e)
+		}
+		f, final, err := g.joinNewer(e, version, since, asker)
+		if f == nil || err != nil {
+			return err
+		}
+		if err := g.wait(ctx, f, asker); err != nil || final && !f.superseded {
+			return err
+		}
 	}
-	return e.changed
+}
+
+// flightsBefore makes e count what callers of Newer ask for, and returns the number of
+// flights so far.
+func (g *engine) flightsBefore(e *entry) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.demand.Load() == nil {
+		e.demand.Store(new(demand))
+	}
+	return g.flights
+}
+
+// joinNewer returns the flight to wait for, or nil if there is an answer: a newer version,
+// or that of a flight after the first since. final reports that the flight begins after the
+// call, so that its result is the answer.
+func (g *engine) joinNewer(e *entry, version, since uint64, asker *flight) (f *flight, final bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.serving() && (e.info.version > version || e.demand.Load().lastGood > since) {
+		return nil, false, nil
+	}
+	if err := g.refusalLocked(e); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case e.flight != nil && e.flight.sent() && (e.flight.next == nil || e.flight.seq > since):
+		// Its answer may be newer, but if it began before the call it is not final.
+		final = e.flight.seq > since
+		f, err = g.joinLocked(e, runningFlight, asker)
+		return f, final, err
+	case e.flight != nil:
+		f, err = g.joinLocked(e, nextFlight, asker)
+		return f, true, err
+	default:
+		f, err = g.startOnDemandLocked(e, asker)
+		return f, true, err
+	}
+}
+
+// startOnDemandLocked starts a flight unless back-off or rate limit forbid it. The first
+// value is free.
+func (g *engine) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
+	wall, mono := g.now()
+	if e.backingOff(wall, mono) {
+		return nil, e.lastErr()
+	}
+	charged := e.serving()
+	if charged {
+		if err := g.chargeLocked(e, wall, mono); err != nil {
+			return nil, err
+		}
+	}
+	f, err := g.joinLocked(e, nextFlight, asker)
+	if err == nil {
+		f.charged = charged
+	}
+	return f, err
+}
+
+// chargeLocked takes a fetch from the limit of e, a token bucket that is represented by
+// the time at which it will be full again.
+func (g *engine) chargeLocked(e *entry, wall, mono int64) error {
+	d, cfg := e.demand.Load(), e.source.cfg
+	refill := int64(cfg.refill)
+	// The limit was reached before.
+	if limited := d.limited.Load(); limited != nil && mono < limited.until {
+		return limited
+	}
+	if mono-d.fullAt >= refill*int64(cfg.burst) {
+		d.freeFetches = 0 // no caller has asked for a while
+	}
+	// The limit is reached now. The entry is refreshed as soon as it allows.
+	if wait := d.fullAt - mono - refill*int64(cfg.burst-1); wait > 0 {
+		limited := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
+		d.limited.Store(limited)
+		if g.sched.advance(e, limited.until) {
+			d.dueAtRefill = true
+		}
+		return limited
+	}
+	d.fullAt = max(d.fullAt, mono) + refill
+	return nil
+}
+
+// chargeRefillLocked charges the limit of e for the refresh that the limit's end brought
+// about. It reports whether there was one.
+func (g *engine) chargeRefillLocked(e *entry, now int64) bool {
+	d := e.demand.Load()
+	if d == nil || !d.dueAtRefill {
+		return false
+	}
+	d.limited.Store(nil)
+	d.fullAt = max(d.fullAt, now) + int64(e.source.cfg.refill)
+	return true
+}
+
+// refundLocked ends a rate limit, and gives back what f was charged.
+func (g *engine) refundLocked(e *entry, f *flight) {
+	d := e.demand.Load()
+	if d == nil {
+		return
+	}
+	d.limited.Store(nil)
+	if f.charged && d.freeFetches < maxFreeFetches {
+		d.freeFetches++
+		d.fullAt -= int64(e.source.cfg.refill)
+	}
+}
+
+// invalidate withdraws the value of e if it has this version; see Resource.Invalidate.
+func (g *engine) invalidate(ctx context.Context, e *entry, version uint64) error {
+	stored, err := g.withdraw(e, version)
+	if err != nil || stored == nil {
+		return err
+	}
+	if err := g.keeper.delete(ctx, e.key, stored.version, stored.condemned); err != nil {
+		g.storageFailed(e, "store", err)
+		return &RefreshError{Key: e.name(), Op: "store", Err: err}
+	}
+	return nil
+}
+
+// withdraw is the part of invalidate that needs the lock. It returns the record to delete,
+// or nil if there is none.
+func (g *engine) withdraw(e *entry, version uint64) (*invalidRecord, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Compare and set: another caller may have been faster.
+	if err := g.refusalLocked(e); err != nil {
+		return nil, err
+	}
+	if !e.serving() || e.info.version != version {
+		return nil, nil
+	}
+	var stored *invalidRecord
+	if e.stored != nil && e.stored.version != "" {
+		stored = &invalidRecord{version: e.stored.version, value: version, before: g.now.wall()}
+	}
+	g.publisher.apply(e, change{kind: invalidated})
+	// A request that was sent may be answered by the value that was just withdrawn.
+	if e.flight != nil && e.flight.sent() {
+		e.flight.invalidated = true
+	}
+	_, err := g.joinLocked(e, nextFlight, nil)
+	return stored, err
 }

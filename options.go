@@ -65,7 +65,7 @@ type config struct {
 	header      http.Header
 	transformer Transformer
 	allow       []func(*url.URL) error // all must pass
-	middleware  [levels][]func(Fetcher) Fetcher
+	middleware  middleware
 	level       int // where WithMiddleware adds
 
 	min, max, every, ahead, maxStale, timeout time.Duration
@@ -80,14 +80,6 @@ type config struct {
 
 	err error // of the first invalid option
 }
-
-// The levels of middleware, outermost first.
-const (
-	cacheLevel = iota
-	groupLevel
-	resourceLevel
-	levels
-)
 
 type prefetch uint8
 

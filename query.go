@@ -123,9 +123,6 @@ type storedRecord struct {
 	rec     *Record
 }
 
-// quarantinePrefix begins the names under which damaged records are kept aside.
-const quarantinePrefix = "quarantine."
-
 // each calls yield for what q selects, until yield returns false.
 func (q Query) each(ctx context.Context, s Storage, yield func(storedRecord, error) bool) {
 	if q.Key != "" {
@@ -184,63 +181,4 @@ func (q Query) remove(ctx context.Context, s Storage, found storedRecord) (bool,
 		}
 	}
 	return false, fmt.Errorf("everfresh: remove record: %w", store.ErrConflict)
-}
-
-// Records yields what q selects in the cache's storage, also of resources that are not
-// registered; see [Query.Records]. Without a storage it yields nothing. A record may be
-// written some moments after its value is served.
-func (c *Cache) Records(ctx context.Context, q Query) iter.Seq2[*Record, error] {
-	if c.cfg.storage == nil {
-		return func(func(*Record, error) bool) {}
-	}
-	return q.Records(ctx, c.cfg.storage)
-}
-
-// Purge removes the records that q selects from the cache's storage, also those of
-// resources that are not registered, and withdraws the values of registered resources that
-// q selects, which are fetched anew. It returns of how many resources something was
-// removed. It goes on past errors, and returns them joined.
-func (c *Cache) Purge(ctx context.Context, q Query) (purged int, err error) {
-	keys := make(map[string]bool)
-	var errs []error
-	if c.cfg.storage != nil { // first, so that no record of a new value is removed
-		errs = append(errs, q.purge(ctx, c.cfg.storage, func(key string) { keys[key] = true }))
-	}
-	for _, e := range c.entries() {
-		version, ok := c.selected(e, q)
-		if !ok {
-			continue
-		}
-		if err := c.invalidate(ctx, e, version); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		keys[e.key] = true
-	}
-	return len(keys), errors.Join(errs...)
-}
-
-// entries returns the registered entries.
-func (c *Cache) entries() []*entry {
-	var entries []*entry
-	c.index.Range(func(_ string, in indexed) bool {
-		entries = append(entries, in.entry)
-		return true
-	})
-	return entries
-}
-
-// selected returns the version of the value of e, if there is one and q selects it.
-func (c *Cache) selected(e *entry, q Query) (version uint64, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.holder.kept() == nil {
-		return 0, false
-	}
-	m := e.meta
-	rec := Record{
-		Key: e.key, Priority: e.cfg.priority,
-		ServeUntil: wallTime(m.serveUntil), ExpiresAt: wallTime(m.hardEnd),
-	}
-	return m.version, q.Match(&rec, c.wall())
 }

@@ -2,9 +2,6 @@ package everfresh
 
 import "slices"
 
-// never is the deadline of what does not happen.
-const never = int64(1<<63 - 1)
-
 // A deadline is one node of the queue. The time stands beside the pointer so that
 // sifting compares without a cache miss.
 type deadline struct {
@@ -14,7 +11,7 @@ type deadline struct {
 
 // queue is a 4-ary heap of deadlines, earliest first. An entry knows its place in
 // it by entry.index, so that a deadline can be moved or removed. Its zero value is
-// empty. It is guarded by Cache.mu.
+// empty. It is guarded by engine.mu.
 //
 // A timing wheel inserts faster, but wakes up for empty ticks; timers cost eight
 // times the memory.

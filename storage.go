@@ -57,19 +57,19 @@ type Record struct {
 	unknown map[string]json.RawMessage // header fields of a newer writer, kept on rewrite
 }
 
-// keptHeaders are the response fields a record keeps.
-var keptHeaders = []string{
+// recordHeaderNames are the response fields a record keeps.
+var recordHeaderNames = []string{
 	"Age", "Cache-Control", "Content-Language", "Content-Type", "Date", "Etag", "Expires", "Last-Modified",
 }
 
-func keepHeaders(h http.Header) http.Header {
-	kept := make(http.Header, len(keptHeaders))
-	for _, name := range keptHeaders {
+func recordHeaders(h http.Header) http.Header {
+	headers := make(http.Header, len(recordHeaderNames))
+	for _, name := range recordHeaderNames {
 		if v := h[name]; len(v) > 0 {
-			kept[name] = v
+			headers[name] = v
 		}
 	}
-	return kept
+	return headers
 }
 
 // recordHeader is the JSON form of a Record without its body.

@@ -1,0 +1,311 @@
+package everfresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/everfresh-go/everfresh/internal/hostpool"
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// closeWait bounds how long Close waits for a stuck callback.
+const closeWait = 5 * time.Second
+
+// An engine keeps entries fresh. It is what a Cache is made of besides its API: the
+// registry, the mutex and the life cycle are here, flights in flight.go, and what callers
+// ask for in demand.go. Its parts have no part of their own in its decisions: the scheduler
+// knows when, attempts know how, the publisher what follows, the keeper where it is stored.
+type engine struct {
+	ctx        context.Context //nolint:containedctx // The life cycle: its end is the engine's.
+	cancel     context.CancelFunc
+	now        clock
+	pool       *hostpool.Pool
+	keeper     *keeper // nil without a storage
+	reporter   *reporter
+	publisher  publisher
+	avoidReuse func(origin string) // makes the next exchanges with an origin use new connections
+
+	done    chan struct{} // closed when the refresher has ended
+	flushed chan struct{} // closed when the storage has what it could take, after done
+
+	// index is read without a lock and written under mu.
+	index *xsync.Map[string, indexed]
+
+	// mu guards registry, schedules, flights, and what entries say it guards. It is never
+	// held over I/O or a callback.
+	mu      sync.Mutex
+	sched   scheduler // guarded by mu, as its fields say
+	closed  bool      // guarded by mu
+	flights uint64    // how many there were; guarded by mu
+}
+
+// indexed is an entry as the index has it: with what Cache.Get needs of it, so that Get
+// reads no memory of the entry itself. Entries lie so far apart that those of a thousand
+// resources would contend for a few sets of the processor's cache.
+type indexed struct {
+	*entry
+	untyped *Resource[any] // nil for a typed resource
+}
+
+// newEngine returns an engine whose refresher runs until ctx ends.
+func newEngine(ctx context.Context, cfg *cacheConfig, now clock, avoidReuse func(string)) *engine {
+	g := &engine{
+		now:        now,
+		pool:       hostpool.New(max(cfg.workers, 1), max(cfg.perHost, 1)),
+		reporter:   newReporter(cfg.sink, cfg.observer, now),
+		avoidReuse: avoidReuse,
+		done:       make(chan struct{}),
+		flushed:    make(chan struct{}),
+		index:      xsync.NewMap[string, indexed](),
+	}
+	g.ctx, g.cancel = context.WithCancel(ctx)
+	g.keeper = newKeeper(ctx, cfg.storage, g.pool, now)
+	g.sched = newScheduler(now, cfg.window, g, g.locked)
+	g.publisher = publisher{now: now, sched: &g.sched, keeper: g.keeper, reporter: g.reporter}
+	go g.run()
+	return g
+}
+
+// run is the refresher. When it ends, so does everything else.
+func (g *engine) run() {
+	defer close(g.done)
+	defer g.shutdown()
+	g.sched.run(g.ctx)
+}
+
+// locked calls f with mu held.
+func (g *engine) locked(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
+// lookup returns the entry of key.
+func (g *engine) lookup(key string) (*entry, bool) {
+	in, ok := g.index.Load(key)
+	return in.entry, ok
+}
+
+// entries returns the registered entries.
+func (g *engine) entries() []*entry {
+	var entries []*entry
+	g.index.Range(func(_ string, in indexed) bool {
+		entries = append(entries, in.entry)
+		return true
+	})
+	return entries
+}
+
+// closedLocked reports whether the engine takes no more work.
+func (g *engine) closedLocked() bool { return g.closed || g.ctx.Err() != nil }
+
+// refusalLocked returns why nothing can be fetched for e, or nil.
+func (g *engine) refusalLocked(e *entry) error {
+	switch {
+	case g.closedLocked():
+		return fmt.Errorf("everfresh: %q: %w", e.name(), ErrClosed)
+	case e.gone:
+		return fmt.Errorf("everfresh: %q: %w", e.name(), ErrNotRegistered)
+	default:
+		return nil
+	}
+}
+
+// add puts e into the registry and starts its first refresh, or only the load of its
+// record. An untyped entry gives its source to the untyped entry of the same key.
+func (g *engine) add(e *entry, untyped *Resource[any], prefetch bool) error { //nolint:revive // The flag is an option's value.
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closedLocked() {
+		return fmt.Errorf("everfresh: register %q: %w", e.name(), ErrClosed)
+	}
+	if old, dup := g.index.LoadOrStore(e.key, indexed{e, untyped}); dup {
+		if old.untyped == nil || untyped == nil {
+			return fmt.Errorf("everfresh: register %q: %w", e.name(), ErrRegistered)
+		}
+		g.replaceLocked(old.entry, e.source, prefetch)
+		return nil
+	}
+	switch {
+	case prefetch:
+		g.startLocked(e, wantValue)
+	case !e.loaded():
+		g.startLocked(e, wantLoad)
+	}
+	return nil
+}
+
+// replaceLocked gives another source to e, which keeps its value and is refreshed at once.
+func (g *engine) replaceLocked(e *entry, src *source, prefetch bool) { //nolint:revive // The flag is an option's value.
+	own := *src // a copy is another source, so that flights of the old one are superseded
+	e.source, e.refetch = &own, true
+	switch {
+	case e.flight != nil:
+		g.followLocked(e)
+	case e.info != nil || e.due != never || prefetch:
+		g.startLocked(e, wantValue)
+	}
+}
+
+// remove takes the entry of key out of the registry and ends its refresh. It reports
+// whether there was one.
+func (g *engine) remove(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	found, ok := g.index.LoadAndDelete(key)
+	if ok {
+		g.dropLocked(found.entry, removed, ErrNotRegistered)
+	}
+	return ok
+}
+
+// dropLocked ends everything that e does. Callers that wait for it get cause.
+func (g *engine) dropLocked(e *entry, kind changeKind, cause error) {
+	e.gone = true
+	if d := e.demand.Load(); d != nil {
+		d.limited.Store(nil)
+	}
+	if f := e.flight; f != nil {
+		err := fmt.Errorf("everfresh: %q: %w", e.name(), cause)
+		if f.next != nil {
+			g.endLocked(f.next, err)
+		}
+		g.endLocked(f, err)
+		e.flight = nil
+	}
+	g.publisher.apply(e, change{kind: kind})
+}
+
+// unregistered reports whether e was unregistered, which is no failure of the others.
+func (g *engine) unregistered(e *entry) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return e.gone && !g.closedLocked()
+}
+
+// expireDue implements dueHandler: the value of e reached its limit.
+func (g *engine) expireDue(e *entry) { g.publisher.apply(e, change{kind: expired}) }
+
+// refreshDue implements dueHandler.
+func (g *engine) refreshDue(e *entry, now int64) (started bool) {
+	if e.flight != nil {
+		return false
+	}
+	charged := g.chargeRefillLocked(e, now)
+	g.startLocked(e, wantValue).charged = charged
+	return true
+}
+
+// status describes e.
+func (g *engine) status(e *entry) Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	wall, mono := g.now()
+	s := Status{
+		Key: e.name(), Ready: e.serving(), Fetching: e.flight != nil, Failures: e.failures(),
+		Next: wallAt(e.due, wall, mono),
+	}
+	if err := e.lastErr(); err != nil {
+		s.Err = err
+	}
+	if info := e.info; info != nil {
+		s.Version, s.Code, s.Bytes = info.version, int(info.code), int(info.size)
+		s.FetchedAt, s.CheckedAt = wallTime(info.fetchedAt), wallTime(info.checkedAt)
+		s.FreshUntil, s.ServeUntil = wallTime(info.freshUntil), wallTime(info.serveUntil)
+		s.Freshness, s.Lifetime, s.Age = info.why.String(), info.lifetime, info.age
+	}
+	return s
+}
+
+// selected returns the version of the value of e, if there is one and selects accepts the
+// record that it would have.
+func (g *engine) selected(e *entry, selects func(rec *Record, now time.Time) bool) (version uint64, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !e.serving() {
+		return 0, false
+	}
+	rec := Record{
+		Key: e.key, Priority: e.source.cfg.priority,
+		ServeUntil: wallTime(e.info.serveUntil), ExpiresAt: wallTime(e.info.expiresAt),
+	}
+	return e.info.version, selects(&rec, g.now.wall())
+}
+
+// saved implements saveOwner. A value that was invalidated while its record was being
+// written is deleted again.
+func (e *entry) saved(rec *Record, v store.Version, err error) {
+	g := e.eng
+	if err != nil {
+		g.storageFailed(e, "store", err)
+		v = "" // it may be stored all the same
+	}
+	if !g.savedInvalid(e, rec, v) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), storeTimeout)
+	defer cancel()
+	stored := invalidRecord{value: rec.Version, before: rec.CheckedAt.Add(1)}
+	if err := g.keeper.delete(ctx, e.key, v, stored.condemned); err != nil {
+		g.storageFailed(e, "store", err)
+	}
+}
+
+// savedInvalid notes what the storage holds. It reports whether the value was invalidated
+// meanwhile.
+func (g *engine) savedInvalid(e *entry, rec *Record, v store.Version) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.publisher.noteSaved(e, rec, v)
+}
+
+// storageFailed tells sink and observer of an error of the storage, which fails no
+// refresh.
+func (g *engine) storageFailed(e *entry, op string, err error) {
+	if op == "load" && errors.Is(err, context.Canceled) && g.ctx.Err() != nil {
+		return // cancelled by Close
+	}
+	re := &RefreshError{Key: e.name(), Op: op, Stale: e.serving(), Err: err}
+	g.reporter.report(re)
+	g.reporter.observe(Event{Kind: "storage", Key: re.Key, Time: g.now.wall(), Err: re})
+}
+
+// shutdown ends everything that the engine does. The refresher calls it last.
+func (g *engine) shutdown() {
+	g.locked(func() {
+		g.closed = true
+		if g.keeper != nil {
+			g.keeper.closing(g.now.mono() + int64(closeWait*9/10)) // what could not be stored is still reported
+		}
+		g.index.Range(func(_ string, in indexed) bool {
+			g.dropLocked(in.entry, closed, ErrClosed)
+			return true
+		})
+		g.sched.queue = nil
+	})
+	parked := g.pool.Close()
+	go func() {
+		defer close(g.flushed) // close waits for it
+		for _, task := range parked {
+			task.Run() // writes a record; the task of a flight, which has ended, does nothing
+		}
+	}()
+}
+
+// close stops the engine and waits for everything it started, for some time.
+func (g *engine) close() error {
+	g.cancel()
+	<-g.done
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), closeWait)
+	defer cancel()
+	var stuck error
+	if !waitFor(ctx, g.flushed) {
+		stuck = fmt.Errorf("the storage is stuck: %w", ctx.Err())
+	}
+	return errors.Join(stuck, g.pool.Wait(ctx), g.reporter.close(ctx))
+}
