@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"time"
 )
 
 // What callers ask of the engine: to wait for a value, for a refresh, for something newer.
@@ -165,8 +165,8 @@ func (g *engine) waitError(ctx context.Context, e *entry) error {
 func (g *engine) ready(ctx context.Context, e *entry) error {
 	asker := flightOf(ctx)
 	if asker != nil {
-		g.nest(e, 1)
-		defer g.nest(e, -1)
+		g.locked(func() { e.nest(1) })
+		defer g.locked(func() { e.nest(-1) })
 	}
 	for {
 		p := g.ensureFetch(e, asker)
@@ -179,13 +179,6 @@ func (g *engine) ready(ctx context.Context, e *entry) error {
 			return g.waitError(ctx, e)
 		}
 	}
-}
-
-// nest counts callbacks of other flights that wait until e is ready.
-func (g *engine) nest(e *entry, n int32) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	e.nest(n)
 }
 
 // A pendingValue says how to wait for an entry's next value.
@@ -226,23 +219,6 @@ func (g *engine) changes(e *entry) <-chan struct{} {
 	}
 	return e.changes()
 }
-
-// A demand is what callers of Newer have asked of an entry. It is allocated by the first
-// of them. Its fields are guarded by engine.mu, except limited, which is only written under
-// it.
-type demand struct {
-	limited atomic.Pointer[RateLimitError] // the present rate limit; nil if there is none
-
-	lastGood    uint64 // seq of the last flight with a good answer since the demand was made
-	fullAt      int64  // when the token bucket of fetches will be full again, monotonic
-	freeFetches uint8  // fetches in a row that were given back
-	dueAtRefill bool   // the entry is due because the limit ends then
-}
-
-// maxFreeFetches bounds how many fetches in a row are given back. Without this limit, a
-// caller that is never satisfied could fetch without end from an origin whose response
-// always changes, or that fails every other time.
-const maxFreeFetches = 10
 
 // newer waits for a version of e after version; see Resource.Newer.
 func (g *engine) newer(ctx context.Context, e *entry, version uint64) error {
@@ -309,8 +285,11 @@ func (g *engine) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
 	}
 	charged := e.serving()
 	if charged {
-		if err := g.chargeLocked(e, wall, mono); err != nil {
-			return nil, err
+		d := e.demand.Load()
+		if limited := d.charge(e.source.cfg, wall, mono); limited != nil {
+			// Refresh as soon as the limit allows.
+			d.dueAtRefill = g.sched.advance(e, limited.until) || d.dueAtRefill
+			return nil, limited
 		}
 	}
 	f, err := g.joinLocked(e, nextFlight, asker)
@@ -320,56 +299,6 @@ func (g *engine) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
 	return f, err
 }
 
-// chargeLocked takes a fetch from the limit of e, a token bucket that is represented by
-// the time at which it will be full again.
-func (g *engine) chargeLocked(e *entry, wall, mono int64) error {
-	d, cfg := e.demand.Load(), e.source.cfg
-	refill := int64(cfg.refill)
-	// The limit was reached before.
-	if limited := d.limited.Load(); limited != nil && mono < limited.until {
-		return limited
-	}
-	if mono-d.fullAt >= refill*int64(cfg.burst) {
-		d.freeFetches = 0 // no caller has asked for a while
-	}
-	// The limit is reached now. The entry is refreshed as soon as it allows.
-	if wait := d.fullAt - mono - refill*int64(cfg.burst-1); wait > 0 {
-		limited := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
-		d.limited.Store(limited)
-		if g.sched.advance(e, limited.until) {
-			d.dueAtRefill = true
-		}
-		return limited
-	}
-	d.fullAt = max(d.fullAt, mono) + refill
-	return nil
-}
-
-// chargeRefillLocked charges the limit of e for the refresh that the limit's end brought
-// about. It reports whether there was one.
-func (g *engine) chargeRefillLocked(e *entry, now int64) bool {
-	d := e.demand.Load()
-	if d == nil || !d.dueAtRefill {
-		return false
-	}
-	d.limited.Store(nil)
-	d.fullAt = max(d.fullAt, now) + int64(e.source.cfg.refill)
-	return true
-}
-
-// refundLocked ends a rate limit, and gives back what f was charged.
-func (g *engine) refundLocked(e *entry, f *flight) {
-	d := e.demand.Load()
-	if d == nil {
-		return
-	}
-	d.limited.Store(nil)
-	if f.charged && d.freeFetches < maxFreeFetches {
-		d.freeFetches++
-		d.fullAt -= int64(e.source.cfg.refill)
-	}
-}
-
 // invalidate withdraws the value of e if it has this version; see Resource.Invalidate.
 func (g *engine) invalidate(ctx context.Context, e *entry, version uint64) error {
 	stored, err := g.withdraw(e, version)
@@ -377,7 +306,7 @@ func (g *engine) invalidate(ctx context.Context, e *entry, version uint64) error
 		return err
 	}
 	if err := g.keeper.delete(ctx, e.key, stored.version, stored.condemned); err != nil {
-		g.storageFailed(e, "store", err)
+		e.storageFailed("store", err)
 		return &RefreshError{Key: e.name(), Op: "store", Err: err}
 	}
 	return nil
@@ -406,4 +335,40 @@ func (g *engine) withdraw(e *entry, version uint64) (*invalidRecord, error) {
 	}
 	_, err := g.joinLocked(e, nextFlight, nil)
 	return stored, err
+}
+
+// status describes e.
+func (g *engine) status(e *entry) Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	wall, mono := g.now()
+	s := Status{
+		Key: e.name(), Ready: e.serving(), Fetching: e.flight != nil, Failures: e.failures(),
+		Next: wallAt(e.due, wall, mono),
+	}
+	if err := e.lastErr(); err != nil {
+		s.Err = err
+	}
+	if info := e.info; info != nil {
+		s.Version, s.Code, s.Bytes = info.version, int(info.code), int(info.size)
+		s.FetchedAt, s.CheckedAt = wallTime(info.fetchedAt), wallTime(info.checkedAt)
+		s.FreshUntil, s.ServeUntil = wallTime(info.freshUntil), wallTime(info.serveUntil)
+		s.Freshness, s.Lifetime, s.Age = info.why.String(), info.lifetime, info.age
+	}
+	return s
+}
+
+// selected returns the version of the value of e, if there is one and selects accepts the
+// record that it would have.
+func (g *engine) selected(e *entry, selects func(rec *Record, now time.Time) bool) (version uint64, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !e.serving() {
+		return 0, false
+	}
+	rec := Record{
+		Key: e.key, Priority: e.source.cfg.priority,
+		ServeUntil: wallTime(e.info.serveUntil), ExpiresAt: wallTime(e.info.expiresAt),
+	}
+	return e.info.version, selects(&rec, g.now.wall())
 }

@@ -67,15 +67,12 @@ func newEngine(ctx context.Context, cfg *cacheConfig, now clock, avoidReuse func
 	g.keeper = newKeeper(ctx, cfg.storage, g.pool, now)
 	g.sched = newScheduler(now, cfg.window, g, g.locked)
 	g.publisher = publisher{now: now, sched: &g.sched, keeper: g.keeper, reporter: g.reporter}
-	go g.run()
+	go func() { // close waits for it
+		defer close(g.done)
+		defer g.shutdown()
+		g.sched.run(g.ctx)
+	}()
 	return g
-}
-
-// run is the refresher. When it ends, so does everything else.
-func (g *engine) run() {
-	defer close(g.done)
-	defer g.shutdown()
-	g.sched.run(g.ctx)
 }
 
 // locked calls f with mu held.
@@ -196,45 +193,9 @@ func (g *engine) refreshDue(e *entry, now int64) (started bool) {
 	if e.flight != nil {
 		return false
 	}
-	charged := g.chargeRefillLocked(e, now)
+	charged := e.demand.Load().chargeRefill(e.source.cfg, now)
 	g.startLocked(e, wantValue).charged = charged
 	return true
-}
-
-// status describes e.
-func (g *engine) status(e *entry) Status {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	wall, mono := g.now()
-	s := Status{
-		Key: e.name(), Ready: e.serving(), Fetching: e.flight != nil, Failures: e.failures(),
-		Next: wallAt(e.due, wall, mono),
-	}
-	if err := e.lastErr(); err != nil {
-		s.Err = err
-	}
-	if info := e.info; info != nil {
-		s.Version, s.Code, s.Bytes = info.version, int(info.code), int(info.size)
-		s.FetchedAt, s.CheckedAt = wallTime(info.fetchedAt), wallTime(info.checkedAt)
-		s.FreshUntil, s.ServeUntil = wallTime(info.freshUntil), wallTime(info.serveUntil)
-		s.Freshness, s.Lifetime, s.Age = info.why.String(), info.lifetime, info.age
-	}
-	return s
-}
-
-// selected returns the version of the value of e, if there is one and selects accepts the
-// record that it would have.
-func (g *engine) selected(e *entry, selects func(rec *Record, now time.Time) bool) (version uint64, ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !e.serving() {
-		return 0, false
-	}
-	rec := Record{
-		Key: e.key, Priority: e.source.cfg.priority,
-		ServeUntil: wallTime(e.info.serveUntil), ExpiresAt: wallTime(e.info.expiresAt),
-	}
-	return e.info.version, selects(&rec, g.now.wall())
 }
 
 // saved implements saveOwner. A value that was invalidated while its record was being
@@ -242,31 +203,25 @@ func (g *engine) selected(e *entry, selects func(rec *Record, now time.Time) boo
 func (e *entry) saved(rec *Record, v store.Version, err error) {
 	g := e.eng
 	if err != nil {
-		g.storageFailed(e, "store", err)
+		e.storageFailed("store", err)
 		v = "" // it may be stored all the same
 	}
-	if !g.savedInvalid(e, rec, v) {
+	var invalid bool
+	g.locked(func() { invalid = g.publisher.noteSaved(e, rec, v) })
+	if !invalid {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), storeTimeout)
 	defer cancel()
 	stored := invalidRecord{value: rec.Version, before: rec.CheckedAt.Add(1)}
 	if err := g.keeper.delete(ctx, e.key, v, stored.condemned); err != nil {
-		g.storageFailed(e, "store", err)
+		e.storageFailed("store", err)
 	}
 }
 
-// savedInvalid notes what the storage holds. It reports whether the value was invalidated
-// meanwhile.
-func (g *engine) savedInvalid(e *entry, rec *Record, v store.Version) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.publisher.noteSaved(e, rec, v)
-}
-
-// storageFailed tells sink and observer of an error of the storage, which fails no
-// refresh.
-func (g *engine) storageFailed(e *entry, op string, err error) {
+// storageFailed reports an error of the storage, which fails no refresh.
+func (e *entry) storageFailed(op string, err error) {
+	g := e.eng
 	if op == "load" && errors.Is(err, context.Canceled) && g.ctx.Err() != nil {
 		return // cancelled by Close
 	}

@@ -65,6 +65,9 @@ type source struct {
 	url     string  // the registered URL; empty in the shared source, where it is the key
 }
 
+// notQueued is the index of an entry that is not in the queue.
+const notQueued = -1
+
 // A schedule says what is due for an entry, and when. Times are monotonic unless they say
 // otherwise. Only the scheduler writes the first four fields.
 type schedule struct {
@@ -177,14 +180,11 @@ func (e *entry) serveUntil() int64 {
 
 // spread returns a random part of the time over which refreshes are spread that became
 // due at the same moment.
-func (e *entry) spread() time.Duration { return spreadOf(e.source.cfg, e.info) }
-
-func spreadOf(cfg *config, info *valueInfo) time.Duration {
-	if cfg.jitter == 0 || info == nil {
+func (e *entry) spread() time.Duration {
+	if e.info == nil {
 		return 0
 	}
-	d := min(spreadLimit, info.next/10)
-	return time.Duration(float64(d) * random())
+	return spread(e.source.cfg, e.info.next)
 }
 
 // changes returns a channel that is closed at the next change of the entry's value.
@@ -227,15 +227,11 @@ func (e *entry) forgetWaiters() {
 	}
 }
 
-// limited returns the present rate limit of Newer, or nil. It takes no lock.
+// limited returns the rate limit of Newer that is in force, or nil. It takes no lock.
 func (e *entry) limited() *RateLimitError {
 	d := e.demand.Load()
-	if d == nil {
+	if d == nil || d.limited.Load() == nil {
 		return nil
 	}
-	limited := d.limited.Load()
-	if limited == nil || e.eng.now.mono() >= limited.until {
-		return nil
-	}
-	return limited
+	return d.present(e.eng.now.mono())
 }

@@ -182,25 +182,22 @@ func (g *engine) followLocked(e *entry) *flight {
 	return e.flight.next
 }
 
-// launchLocked has the present stage of f run.
+// launchLocked has the present stage of f run: at once, or when it is its turn.
 func (g *engine) launchLocked(f *flight) {
 	if f.stage == openStage {
 		f.limitLoad()
 	}
-	if !g.placeLocked(f) {
-		g.endLocked(f, fmt.Errorf("everfresh: %q: %w", f.e.name(), ErrClosed))
-	}
-}
-
-// placeLocked puts the present stage of f into its queue. It returns false if the pool is
-// closed.
-func (g *engine) placeLocked(f *flight) bool {
+	var placed bool
 	if f.priority == bypassPool {
 		f.phase = starting
-		return g.pool.Go(f.step)
+		placed = g.pool.Go(f.step)
+	} else {
+		f.phase = parked
+		placed = g.pool.Submit(f.plan(f.stage).queue, &f.task, f.priority == awaited)
 	}
-	f.phase = parked
-	return g.pool.Submit(f.plan(f.stage).queue, &f.task, f.priority == awaited)
+	if !placed { // the pool is closed
+		g.endLocked(f, fmt.Errorf("everfresh: %q: %w", f.e.name(), ErrClosed))
+	}
 }
 
 // hastenLocked lets f go first, since a caller waits for it. If that caller is a callback
@@ -358,7 +355,6 @@ func (r *stageRun) open() {
 // advance brings f on after a stage: it decides what follows, and has that run. It reports
 // whether the next stage runs on this worker.
 func (g *engine) advance(r *stageRun) (again bool) {
-	loadErr := g.noteLoad(r)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f, e := r.f, r.f.e
@@ -373,7 +369,7 @@ func (g *engine) advance(r *stageRun) (again bool) {
 		g.endLocked(f, nil)
 		return false
 	case f.stage == openStage:
-		g.adoptLocked(r, loadErr)
+		g.adoptLocked(r)
 	}
 	present := f.stage
 	f.req, f.stage = r.req, f.nextStage(r)
@@ -393,26 +389,26 @@ func (g *engine) advance(r *stageRun) (again bool) {
 	return false
 }
 
-// noteLoad reports a load that failed, and returns why.
-func (g *engine) noteLoad(r *stageRun) error {
-	if g.keeper == nil || r.f.stage != openStage {
-		return nil
+// finish completes the result of a stage after its callbacks. A load that failed is
+// reported; the flight goes on without the storage.
+func (r *stageRun) finish() {
+	r.attempt.finish()
+	if r.f.stage != openStage {
+		return
 	}
-	err := r.load.err
-	late := err != nil && r.ctx.Err() != nil
+	late := r.load.err != nil && r.ctx.Err() != nil
 	if late {
-		err = fmt.Errorf("the storage did not answer in time: %w", err)
+		r.load.err = fmt.Errorf("the storage did not answer in time: %w", r.load.err)
 	}
-	g.keeper.noteLoad(late)
-	if err != nil {
-		g.storageFailed(r.f.e, "load", err)
+	r.f.e.eng.keeper.noteLoad(late)
+	if r.load.err != nil {
+		r.f.e.storageFailed("load", r.load.err)
 	}
-	return err
 }
 
 // adoptLocked takes over what the open stage loaded.
-func (g *engine) adoptLocked(r *stageRun, err error) {
-	e := r.f.e
+func (g *engine) adoptLocked(r *stageRun) {
+	e, err := r.f.e, r.load.err
 	e.stored = &persisted{readonly: errors.Is(err, errNewerRecord)}
 	if r.load.record == nil || err != nil {
 		return
@@ -433,7 +429,7 @@ func (g *engine) skipLoad(f *flight) {
 		f.e.stored = new(persisted)
 		f.stage = f.nextStage(nil)
 		g.launchLocked(f)
-		g.storageFailed(f.e, "load", fmt.Errorf("the storage did not answer in time: %w", context.DeadlineExceeded))
+		f.e.storageFailed("load", fmt.Errorf("the storage did not answer in time: %w", context.DeadlineExceeded))
 	}
 }
 
@@ -443,7 +439,7 @@ func (g *engine) closeLocked(r *stageRun) {
 	if r.out.err != nil {
 		err, _ := g.publisher.apply(e, change{kind: failed, out: &r.out})
 		if f.charged {
-			g.refundLocked(e, f)
+			e.demand.Load().refund(f.source.cfg, true)
 		}
 		g.endLocked(f, err)
 		return
@@ -455,7 +451,7 @@ func (g *engine) closeLocked(r *stageRun) {
 		d.lastGood = f.seq
 	}
 	if updated {
-		g.refundLocked(e, f)
+		e.demand.Load().refund(f.source.cfg, f.charged)
 	}
 	g.endLocked(f, nil)
 }

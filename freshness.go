@@ -12,6 +12,10 @@ const (
 	// take: resources registered together must not stay together.
 	firstSpread = 0.5
 
+	// spreadLimit bounds over how long refreshes are spread that a jump of the clock or
+	// a restart made due at once; a tenth of the interval does, too.
+	spreadLimit = 30 * time.Second
+
 	// retryAfterMax bounds what a Retry-After can postpone.
 	retryAfterMax = time.Hour
 
@@ -138,6 +142,14 @@ func jittered(cfg *config, p plan, floor time.Duration, first bool, rnd func() f
 	default:
 		return max(p.fresh-d, floor)
 	}
+}
+
+// spread returns a random delay for a refresh that became due together with others.
+func spread(cfg *config, interval time.Duration) time.Duration {
+	if cfg.jitter == 0 {
+		return 0
+	}
+	return time.Duration(float64(min(spreadLimit, interval/10)) * random())
 }
 
 // backoff returns the delay before the attempt that follows the n-th failure in a

@@ -182,9 +182,8 @@ func (p *publisher) afterAnswer(n *next, e *entry, ch change, wall, mono int64) 
 	came := out.receivedAt(wall, mono)
 	n.due = later(came, n.info.next)
 	n.expire = expireAt(n.info, wallNanos(out.received), came)
-	if limited := e.limited(); limited != nil && !n.updated && limited.until < n.due {
-		n.due = limited.until // a caller of Newer still hopes for another value
-		e.demand.Load().dueAtRefill = true
+	if !n.updated {
+		n.due = e.demand.Load().dueBy(n.due, mono)
 	}
 	// The record, unless a newer release wrote the stored one, or the body is unknown.
 	if st := e.stored; st != nil && !ch.withdrawn && !st.readonly && !(out.notModified && st.record == nil) {
@@ -250,7 +249,7 @@ func (p *publisher) afterAdoption(n *next, e *entry, ch change, wall, mono int64
 	// A value that is stale, or whose times a wrong clock made, is refreshed soon.
 	n.due = mono + info.checkedAt + int64(info.next) - wall
 	if n.due <= mono || max(info.fetchedAt, info.checkedAt) > wall+int64(clockSlack) {
-		n.due = mono + int64(spreadOf(e.source.cfg, info))
+		n.due = mono + int64(spread(e.source.cfg, info.next))
 	}
 	if n.failure != nil {
 		n.due = max(n.due, n.failure.retryAt)

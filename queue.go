@@ -17,8 +17,6 @@ type deadline struct {
 // times the memory.
 type queue []deadline
 
-const notQueued = -1
-
 // set puts e into the queue at time at, moves it there, or takes it out if at is
 // never. It reports whether the head of the queue changed.
 func (q *queue) set(e *entry, at int64) bool {

@@ -17,9 +17,6 @@ const (
 	// jumpSlack is how far wall clock and monotonic clock may part before the
 	// difference counts as a jump.
 	jumpSlack = 2 * time.Second
-	// spreadLimit bounds over how long refreshes are spread that a jump or a restart
-	// made due at once; a tenth of the interval does, too.
-	spreadLimit = 30 * time.Second
 )
 
 // A dueHandler does what entries are due for. Its methods are called with the lock that
