@@ -22,7 +22,10 @@ import (
 // The context of the callbacks holds the attempt, so that packages of this module can speak
 // with the refresh; see package refreshctx.
 type attempt struct {
+	// hopPolicy says which URLs the request may go to, and what may go with it.
 	hopPolicy
+
+	// What the attempt is for. It is not changed.
 	key      string // as the entry has it
 	host     string // the origin of the registered URL
 	source   *source
@@ -35,12 +38,15 @@ type attempt struct {
 	// avoidReuse makes the next exchanges with an origin use new connections.
 	avoidReuse func(origin string)
 
+	// How long it may take.
 	ctx     context.Context    //nolint:containedctx // Lives as long as the stage, which is one function call.
 	release context.CancelFunc // must be called when the stage ends
 	slow    atomic.Bool        // the body's watchdog called release
-	pace    time.Duration      // the delay after an error that does not say when to try again; 0: the back-off
-	at      time.Time          // when the answer was received; set before the decoder runs
+	// What callbacks told it, and what it tells them.
+	pace time.Duration // the delay after an error that does not say when to try again; 0: the back-off
+	at   time.Time     // when the answer was received; set before the decoder runs
 
+	// What the stages hand on to each other.
 	req  *http.Request  // what build made; nil: GET of the registered URL
 	resp *http.Response // what fetch brought for decode
 	out  outcome
@@ -63,7 +69,8 @@ func (a *attempt) guard(step func() error) {
 	a.out.err = step()
 }
 
-// build has the user's function make the request.
+// build has the user's function make the request. Its URL must pass the policies, as the
+// registered one did.
 func (a *attempt) build() {
 	a.start("request")
 	a.out.received = a.out.sent
@@ -80,14 +87,16 @@ func (a *attempt) build() {
 	})
 }
 
-// fetch sends the request and reads the answer, so that decode has only the value to make.
+// fetch sends the request and reads the whole answer into memory, so that decode has only
+// the value to make, and an answer that breaks off replaces nothing.
 func (a *attempt) fetch() {
 	a.start("fetch")
 	a.guard(a.exchange)
 }
 
+// exchange is fetch without the guard.
 func (a *attempt) exchange() error {
-	// Send the request.
+	// Send the request. Its context ends the exchange and the reading of the body.
 	req, err := a.request()
 	if err != nil {
 		return err
@@ -102,17 +111,21 @@ func (a *attempt) exchange() error {
 	out := &a.out
 	out.receive(a.now())
 	out.code, out.header = resp.StatusCode, resp.Header
-	// Find out what the answer says about the value.
+	// Find out what the answer says about the value. From here on the answer has a time, so
+	// that its freshness counts from when it came, not from when it is published.
 	switch {
+	// A 304 confirms the value, if we have asked for that. Its expiry does not change.
 	case out.code == http.StatusNotModified && a.conditional():
 		a.drain(resp)
 		out.same, out.notModified, out.expiresAt = true, true, wallTime(a.info.expiresAt)
 		return out.checkExpiry()
+	// A 200, or a 203 from a proxy that changed it, has a body.
 	case out.code == http.StatusOK, out.code == http.StatusNonAuthoritativeInfo:
 		if resp.Request == nil {
 			resp.Request = req
 		}
 		return a.read(resp)
+	// Everything else is a failure, whatever its headers say.
 	default:
 		a.drain(resp)
 		return &StatusError{Code: out.code, Header: resp.Header}
@@ -128,6 +141,7 @@ func (a *attempt) read(resp *http.Response) error {
 		return a.cause(err)
 	}
 	a.out.body, a.out.hash = data, bodyHash(data)
+	// The same bytes are the same value, unless it is to be decoded again.
 	equal := a.info != nil && a.info.hash == a.out.hash && a.info.size == sizeOf(data)
 	a.out.same = equal && !a.refetch
 	a.resp = resp
@@ -149,7 +163,7 @@ func (a *attempt) decode() {
 	a.out.op = "decode"
 	a.at = a.out.received
 	a.guard(func() error {
-		v, err := a.maker.decodeAny(a.ctx, a.source, memoryResponse(a.resp, a.out.body))
+		v, err := a.maker.decodeAny(a.ctx, a.source, memoryResponse(a.resp, a.out.body)) //nolint:bodyclose // It is in memory.
 		if err != nil {
 			return redactForeign(err)
 		}
@@ -161,6 +175,7 @@ func (a *attempt) decode() {
 // take takes a decoded value and its expiry. Equal bytes do not extend the expiry, and
 // leave the value in place that they were decoded to before.
 func (a *attempt) take(v any) {
+	// A new value comes with its own expiry.
 	out := &a.out
 	out.value, out.replace = v, true
 	if withExpiry, ok := v.(interface{ ExpiresAt() time.Time }); ok {
@@ -169,13 +184,16 @@ func (a *attempt) take(v any) {
 	if !out.same || a.info.expiresAt == 0 {
 		return
 	}
+	// The same bytes are an old token with an old expiry, even if the decoder counts from
+	// now: the earlier of the two is right.
 	out.replace = a.current == nil
 	if old := wallTime(a.info.expiresAt); out.expiresAt.IsZero() || old.Before(out.expiresAt) {
 		out.expiresAt = old
 	}
 }
 
-// decodeRecord makes the value of a stored record.
+// decodeRecord makes the value of a stored record. The decoder gets the response that the
+// record was made of, with the request as it would be today.
 func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
 	a.at = rec.FetchedAt
 	a.guard(func() error {
@@ -183,7 +201,7 @@ func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
 		if err != nil {
 			return err
 		}
-		resp := memoryResponse(&http.Response{
+		resp := memoryResponse(&http.Response{ //nolint:bodyclose // It is in memory.
 			Status: fmt.Sprintf("%d %s", rec.Status, http.StatusText(rec.Status)), StatusCode: rec.Status,
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: req,
 		}, rec.Body)
@@ -200,6 +218,7 @@ func (a *attempt) finish() {
 	if out.err == nil {
 		return
 	}
+	// What the error itself says about the next try counts more.
 	if _, steered := steeringOf(out.err); !steered && a.pace != 0 {
 		out.err = RetryAfter(out.err, a.pace)
 	}
@@ -215,18 +234,21 @@ func (a *attempt) request() (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The fields of WithHeader come after the builder's own.
 	for name, values := range a.source.cfg.header {
 		req.Header[name] = slices.Concat(req.Header[name], values)
 	}
 	if len(req.Header["Accept-Encoding"]) == 0 {
 		req.Header["Accept-Encoding"] = acceptGzip
 	}
+	// The request is conditional if there is a value that a 304 could confirm.
 	if a.info != nil && a.current != nil && !a.refetch && safeMethod(req.Method) {
 		a.setValidators(req.Header, a.info)
 	}
 	return req, nil
 }
 
+// setValidators makes the request conditional on what is known about the value.
 func (a *attempt) setValidators(h http.Header, info *valueInfo) {
 	etag, lastModified := info.validators.split()
 	a.hopPolicy.setValidators(h, etag, lastModified)
@@ -242,6 +264,8 @@ func (a *attempt) bareRequest() (*http.Request, error) {
 		}
 		return req, nil
 	}
+	// The URL is parsed for each request, which is quick. A url.URL for each resource would
+	// take twice the memory.
 	u, err := weburl.Parse(a.source.urlOf(a.key))
 	if err != nil {
 		return nil, err // Register would have refused it
@@ -302,6 +326,7 @@ func (a *attempt) distrustConn(err error) {
 	if errors.Is(a.ctx.Err(), context.Canceled) && !a.slow.Load() {
 		return
 	}
+	// The next exchanges must not use the connection again, nor one like it.
 	host := a.host
 	if a.req != nil {
 		host = weburl.Origin(a.req.URL)
@@ -327,8 +352,8 @@ func (a *attempt) drain(resp *http.Response) {
 // receipt implements receipt for [Received].
 func (a *attempt) receipt() (at time.Time, prev *Snapshot[any]) { return a.at, a.maker.snapshotAny() }
 
-// Failures implements refreshctx.Refresh.
+// Failures implements refreshctx.Refresh. It is the count of when the stage began.
 func (a *attempt) Failures() int { return a.failures }
 
-// Pace implements refreshctx.Refresh.
+// Pace implements refreshctx.Refresh. A fetcher calls it on the goroutine of the stage.
 func (a *attempt) Pace(delay time.Duration) { a.pace = delay }

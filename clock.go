@@ -20,11 +20,13 @@ func clockFrom(start time.Time) clock {
 	}
 }
 
+// wall returns what the wall clock shows, without a monotonic reading.
 func (now clock) wall() time.Time {
 	wall, _ := now()
 	return wallTime(wall)
 }
 
+// mono returns what the monotonic clock shows.
 func (now clock) mono() int64 {
 	_, mono := now()
 	return mono

@@ -16,28 +16,35 @@ import (
 // closeWait bounds how long Close waits for a stuck callback.
 const closeWait = 5 * time.Second
 
-// An engine keeps entries fresh. It is what a Cache is made of besides its API: the
-// registry, the mutex and the life cycle are here, flights in flight.go, and what callers
-// ask for in demand.go. Its parts have no part of their own in its decisions: the scheduler
-// knows when, attempts know how, the publisher what follows, the keeper where it is stored.
+// An engine keeps entries fresh. It is what a Cache consists of besides its API: registry,
+// mutex and life cycle are here, flights in flight.go, and what callers ask for in
+// demand.go. These three files are all that locks mu.
+//
+// Its parts do not know each other. The scheduler says when, an attempt does the work, the
+// publisher applies the result, the keeper stores it, and the reporter tells about it.
 type engine struct {
-	ctx        context.Context //nolint:containedctx // The life cycle: its end is the engine's.
-	cancel     context.CancelFunc
-	now        clock
-	pool       *hostpool.Pool
-	keeper     *keeper // nil without a storage
-	reporter   *reporter
-	publisher  publisher
-	avoidReuse func(origin string) // makes the next exchanges with an origin use new connections
+	// ctx is the life cycle: its end is the engine's, and ends all that runs.
+	ctx    context.Context //nolint:containedctx // See above.
+	cancel context.CancelFunc
+	now    clock
 
-	done    chan struct{} // closed when the refresher has ended
-	flushed chan struct{} // closed when the storage has what it could take, after done
+	pool      *hostpool.Pool
+	keeper    *keeper // nil without a storage
+	reporter  *reporter
+	publisher publisher
+	// avoidReuse makes the next exchanges with an origin use new connections.
+	avoidReuse func(origin string)
+
+	// done is closed when the refresher has ended, and after it flushed, when the storage
+	// has what it could take.
+	done, flushed chan struct{}
 
 	// index is read without a lock and written under mu.
 	index *xsync.Map[string, indexed]
 
-	// mu guards registry, schedules, flights, and what entries say it guards. It is never
-	// held over I/O or a callback.
+	// mu guards the registry, schedules, flights, and what entries say it guards. It is never
+	// held over the network, the storage, or any code of the caller's. The mutexes of pool
+	// and keeper are taken after it, never the other way round.
 	mu      sync.Mutex
 	sched   scheduler // guarded by mu, as its fields say
 	closed  bool      // guarded by mu
@@ -63,11 +70,13 @@ func newEngine(ctx context.Context, cfg *cacheConfig, now clock, avoidReuse func
 		flushed:    make(chan struct{}),
 		index:      xsync.NewMap[string, indexed](),
 	}
+	// Its parts.
 	g.ctx, g.cancel = context.WithCancel(ctx)
-	g.keeper = newKeeper(ctx, cfg.storage, g.pool, now)
+	g.keeper = newKeeper(ctx, cfg.storage, g.pool)
 	g.sched = newScheduler(now, cfg.window, g, g.locked)
 	g.publisher = publisher{now: now, sched: &g.sched, keeper: g.keeper, reporter: g.reporter}
-	go func() { // close waits for it
+	// The refresher. When it ends, so does everything else. close waits for it.
+	go func() {
 		defer close(g.done)
 		defer g.shutdown()
 		g.sched.run(g.ctx)
@@ -75,20 +84,21 @@ func newEngine(ctx context.Context, cfg *cacheConfig, now clock, avoidReuse func
 	return g
 }
 
-// locked calls f with mu held.
+// locked calls f with mu held. The scheduler locks through it, so that it need not know what
+// it is a part of.
 func (g *engine) locked(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
 }
 
-// lookup returns the entry of key.
+// lookup returns the entry of key. It takes no lock.
 func (g *engine) lookup(key string) (*entry, bool) {
 	in, ok := g.index.Load(key)
 	return in.entry, ok
 }
 
-// entries returns the registered entries.
+// entries returns the entries registered now, in no order.
 func (g *engine) entries() []*entry {
 	var entries []*entry
 	g.index.Range(func(_ string, in indexed) bool {
@@ -98,7 +108,8 @@ func (g *engine) entries() []*entry {
 	return entries
 }
 
-// closedLocked reports whether the engine takes no more work.
+// closedLocked reports whether the engine takes no more work. Its context may have ended
+// some moments before the refresher notices.
 func (g *engine) closedLocked() bool { return g.closed || g.ctx.Err() != nil }
 
 // refusalLocked returns why nothing can be fetched for e, or nil.
@@ -115,12 +126,13 @@ func (g *engine) refusalLocked(e *entry) error {
 
 // add puts e into the registry and starts its first refresh, or only the load of its
 // record. An untyped entry gives its source to the untyped entry of the same key.
-func (g *engine) add(e *entry, untyped *Resource[any], prefetch bool) error { //nolint:revive // The flag is an option's value.
+func (g *engine) add(e *entry, untyped *Resource[any], prefetch bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closedLocked() {
 		return fmt.Errorf("everfresh: register %q: %w", e.name(), ErrClosed)
 	}
+	// A key belongs to one resource. Only an untyped one can be registered again.
 	if old, dup := g.index.LoadOrStore(e.key, indexed{e, untyped}); dup {
 		if old.untyped == nil || untyped == nil {
 			return fmt.Errorf("everfresh: register %q: %w", e.name(), ErrRegistered)
@@ -128,6 +140,8 @@ func (g *engine) add(e *entry, untyped *Resource[any], prefetch bool) error { //
 		g.replaceLocked(old.entry, e.source, prefetch)
 		return nil
 	}
+	// The record is loaded even if no one has asked for the value, so that a first Get is
+	// quick.
 	switch {
 	case prefetch:
 		g.startLocked(e, wantValue)
@@ -138,9 +152,11 @@ func (g *engine) add(e *entry, untyped *Resource[any], prefetch bool) error { //
 }
 
 // replaceLocked gives another source to e, which keeps its value and is refreshed at once.
-func (g *engine) replaceLocked(e *entry, src *source, prefetch bool) { //nolint:revive // The flag is an option's value.
+func (g *engine) replaceLocked(e *entry, src *source, prefetch bool) {
 	own := *src // a copy is another source, so that flights of the old one are superseded
 	e.source, e.refetch = &own, true
+	// A refresh with the new source follows the one under way, or starts now. An entry that
+	// was never asked for stays lazy.
 	switch {
 	case e.flight != nil:
 		g.followLocked(e)
@@ -163,10 +179,12 @@ func (g *engine) remove(key string) bool {
 
 // dropLocked ends everything that e does. Callers that wait for it get cause.
 func (g *engine) dropLocked(e *entry, kind changeKind, cause error) {
+	// Nothing starts any more.
 	e.gone = true
 	if d := e.demand.Load(); d != nil {
 		d.limited.Store(nil)
 	}
+	// What waits or runs ends.
 	if f := e.flight; f != nil {
 		err := fmt.Errorf("everfresh: %q: %w", e.name(), cause)
 		if f.next != nil {
@@ -175,6 +193,7 @@ func (g *engine) dropLocked(e *entry, kind changeKind, cause error) {
 		g.endLocked(f, err)
 		e.flight = nil
 	}
+	// Nothing is due, and those who wait for a change look again.
 	g.publisher.apply(e, change{kind: kind})
 }
 
@@ -188,7 +207,8 @@ func (g *engine) unregistered(e *entry) bool {
 // expireDue implements dueHandler: the value of e reached its limit.
 func (g *engine) expireDue(e *entry) { g.publisher.apply(e, change{kind: expired}) }
 
-// refreshDue implements dueHandler.
+// refreshDue implements dueHandler: e is due for a refresh. If a limit of Newer brought that
+// about, the limit pays for it.
 func (g *engine) refreshDue(e *entry, now int64) (started bool) {
 	if e.flight != nil {
 		return false
@@ -206,11 +226,13 @@ func (e *entry) saved(rec *Record, v store.Version, err error) {
 		e.storageFailed("store", err)
 		v = "" // it may be stored all the same
 	}
+	// Note what is stored now.
 	var invalid bool
 	g.locked(func() { invalid = g.publisher.noteSaved(e, rec, v) })
 	if !invalid {
 		return
 	}
+	// Delete what should not be. This goes on while the engine closes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), storeTimeout)
 	defer cancel()
 	stored := invalidRecord{value: rec.Version, before: rec.CheckedAt.Add(1)}
@@ -232,10 +254,11 @@ func (e *entry) storageFailed(op string, err error) {
 
 // shutdown ends everything that the engine does. The refresher calls it last.
 func (g *engine) shutdown() {
+	// End all flights, and let the storage take what was fetched.
 	g.locked(func() {
 		g.closed = true
 		if g.keeper != nil {
-			g.keeper.closing(g.now.mono() + int64(closeWait*9/10)) // what could not be stored is still reported
+			g.keeper.closing(closeWait * 9 / 10)
 		}
 		g.index.Range(func(_ string, in indexed) bool {
 			g.dropLocked(in.entry, closed, ErrClosed)
@@ -243,6 +266,7 @@ func (g *engine) shutdown() {
 		})
 		g.sched.queue = nil
 	})
+	// Nothing starts in the pool any more. Records that wait to be written are written here.
 	parked := g.pool.Close()
 	go func() {
 		defer close(g.flushed) // close waits for it
@@ -254,8 +278,10 @@ func (g *engine) shutdown() {
 
 // close stops the engine and waits for everything it started, for some time.
 func (g *engine) close() error {
+	// Stop the refresher, which stops everything else.
 	g.cancel()
 	<-g.done
+	// Wait for the storage, the workers and the callbacks, in this order.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), closeWait)
 	defer cancel()
 	var stuck error

@@ -142,6 +142,7 @@ func hostOf(rawURL string) string {
 }
 
 // loaded reports whether the storage was asked for the entry's record, or need not be.
+// Until then, an entry with a storage has nothing in stored.
 func (e *entry) loaded() bool { return e.stored != nil || e.eng.keeper == nil }
 
 // serving reports whether a value is served.
@@ -221,6 +222,7 @@ func (e *entry) nest(n int32) {
 	e.forgetWaiters()
 }
 
+// forgetWaiters frees the waiters' memory once there are none.
 func (e *entry) forgetWaiters() {
 	if e.waiters.nested == 0 && e.waiters.changed == nil {
 		e.waiters = nil

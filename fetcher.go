@@ -63,7 +63,7 @@ const (
 
 // An httpFetcher fetches with an http.Client under the cache's redirect policy.
 type httpFetcher struct {
-	pooled *http.Client
+	pooled *http.Client // reuses connections
 	fresh  *http.Client // makes a new connection for each exchange; nil for a user's client
 	now    func() time.Time
 	failed *failedHosts
@@ -189,7 +189,8 @@ func (r *receivedFirst) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// clientFor returns the client for origin.
+// clientFor returns the client for origin: the one that makes new connections if an exchange
+// failed lately, as a connection that still looks alive may lead to a host that moved.
 func (f *httpFetcher) clientFor(origin string) *http.Client {
 	if f.fresh == nil {
 		return f.pooled
@@ -219,6 +220,7 @@ func (f *httpFetcher) exchangeFailed(ctx context.Context, origin string) {
 func (f *httpFetcher) avoidReuse(origin string) {
 	f.failed.mu.Lock()
 	defer f.failed.mu.Unlock()
+	// Forget old failures when there are many, but not at each new one.
 	now := f.now()
 	f.failed.at[origin] = now
 	if len(f.failed.at) > f.failed.sweep {

@@ -16,27 +16,39 @@ import (
 // A flight is one refresh of one entry, from being queued to its result. The engine owns
 // it: it continues even if every caller that waits for it gives up.
 //
-// It is a state machine. The stage says what it does, the phase how far it is with that,
-// and want what it must bring. ARCHITECTURE.md has the table of the legal combinations.
-// nextStage decides which stage follows, and stageKind.plan says how a stage runs.
+// It is a state machine:
+//
+//	open ──> build ──> fetch ──> decode ──> close
+//
+// The stage says what a flight does, the phase how far it is with that, and want what it
+// must bring. ARCHITECTURE.md has the table of the legal combinations. nextStage decides
+// which stage follows, and plan says how a stage runs. Everything else here moves a flight
+// from one stage to the next: launchLocked queues it, step runs it on a worker, advance
+// decides what comes of the result, and endLocked is the end.
 type flight struct {
-	e      *entry
-	seq    uint64        // number of the flight among all of its engine
-	source *source       // e.source when the flight started; if it is another now, the flight is superseded
-	host   string        // the origin of the registered URL
-	done   chan struct{} // closed when the flight has ended; made when a caller comes to wait
-	err    error         // the result; written before done is closed
+	e   *entry
+	seq uint64 // number of the flight among all of its engine
+
+	// source is e.source when the flight starts. If e.source is another one later, the
+	// flight is superseded.
+	source *source
+	host   string // the origin of the registered URL
+
+	// done is closed when the flight has ended. It is made when a caller comes to wait; err
+	// is written before it is closed.
+	done chan struct{}
+	err  error
 
 	// What follows is guarded by engine.mu.
 
-	task      hostpool.Task // runs the present stage when it is its turn
+	task      hostpool.Task // runs the present stage; in the pool only while phase is parked
 	stage     stageKind
 	phase     flightPhase
 	want      flightWant
 	priority  priority
-	next      *flight            // to follow this one; only of e.flight, nil if none
+	next      *flight            // to follow this one; nil unless this is e.flight
 	waitsFor  []*flight          // flights that callbacks of this one wait for
-	cancel    context.CancelFunc // ends the present stage
+	cancel    context.CancelFunc // ends the present stage; nil before the first one runs
 	req       *http.Request      // what the build stage made
 	loadTimer *time.Timer        // cancels a slow load once a caller waits; nil before
 
@@ -92,8 +104,11 @@ type stagePlan struct {
 	run   func(*stageRun)
 }
 
-// plan returns how f runs a stage. It is a table, but as a variable it would depend on
-// itself.
+// plan returns how f runs a stage. It is a table; as a variable it would refer to itself.
+//
+// Loads have a queue of their own, so that a storage that hangs delays no fetch. Request
+// functions are queued by host, but not together with the fetches: they are the user's
+// code, and often wait for another resource of the same host.
 func (f *flight) plan(stage stageKind) stagePlan {
 	switch stage {
 	case openStage:
@@ -109,7 +124,8 @@ func (f *flight) plan(stage stageKind) stagePlan {
 	}
 }
 
-// fetchHost returns the origin of the request.
+// fetchHost returns the origin that f fetches from. A request function may have chosen
+// another one than that of the registered URL.
 func (f *flight) fetchHost() string {
 	if f.req != nil {
 		return weburl.Origin(f.req.URL)
@@ -118,21 +134,22 @@ func (f *flight) fetchHost() string {
 }
 
 // nextStage decides what f does after its present stage. r is that stage; nil before the
-// first. It is called under engine.mu.
+// first. It is the only function that knows the order of stages, and it changes nothing. It
+// is called under engine.mu.
 func (f *flight) nextStage(r *stageRun) stageKind {
-	request := fetchStage
-	if f.source.cfg.request != nil {
-		request = buildStage
-	}
 	switch {
+	// A stored record comes before any request.
 	case r == nil && !f.e.loaded():
 		return openStage
 	case r == nil:
-		return request
-	case f.stage == openStage && (f.want == wantLoad || r.served && f.want == wantValue):
+		return f.requestStage()
+	// The record may be all that is wanted. If it is not, or could not be loaded, the
+	// origin is asked.
+	case f.stage == openStage && r.suffices():
 		return closeStage
-	case f.stage == openStage: // whatever the storage said
-		return request
+	case f.stage == openStage:
+		return f.requestStage()
+	// From here on, an error ends the flight.
 	case r.out.err != nil:
 		return closeStage
 	case f.stage == buildStage:
@@ -144,7 +161,17 @@ func (f *flight) nextStage(r *stageRun) stageKind {
 	}
 }
 
-// newFlightLocked makes a flight that is not started.
+// requestStage returns the first stage of asking the origin. A plain GET needs no function
+// to build it.
+func (f *flight) requestStage() stageKind {
+	if f.source.cfg.request != nil {
+		return buildStage
+	}
+	return fetchStage
+}
+
+// newFlightLocked makes a flight that is not started. Its source is that of the moment when
+// it starts, since options can be replaced while it waits for the flight before.
 func (g *engine) newFlightLocked(e *entry, want flightWant) *flight {
 	g.flights++
 	f := &flight{e: e, seq: g.flights, want: want}
@@ -152,20 +179,25 @@ func (g *engine) newFlightLocked(e *entry, want flightWant) *flight {
 	return f
 }
 
-// startLocked starts a flight of e, which has none.
+// startLocked starts a flight of e, which has none. joinLocked does it for callers; this is
+// for what no caller waits for.
 func (g *engine) startLocked(e *entry, want flightWant) *flight {
 	f := g.newFlightLocked(e, want)
 	g.startFlightLocked(e, f)
 	return f
 }
 
-// startFlightLocked makes f the flight of e and starts its first stage.
+// startFlightLocked makes f the flight of e, which has none, and starts its first stage.
+// The refresher plans nothing for e until the flight has ended.
 func (g *engine) startFlightLocked(e *entry, f *flight) {
+	// From now on it is the only one, and fetches from where the entry says now.
 	e.flight = f
 	f.source, f.host = e.source, hostOf(e.source.urlOf(e.key))
+	// A callback that waits for the entry to become ready holds a worker until then.
 	if e.waiters != nil && e.waiters.nested > 0 {
 		f.priority = bypassPool
 	}
+	// While it is under way, nothing is due but the end of the value.
 	if d := e.demand.Load(); d != nil {
 		d.dueAtRefill = false
 	}
@@ -174,7 +206,8 @@ func (g *engine) startFlightLocked(e *entry, f *flight) {
 	g.launchLocked(f)
 }
 
-// followLocked returns the flight that is to follow the one under way.
+// followLocked returns the flight that is to follow the one under way. There is at most
+// one: all callers that need a fetch which begins later share it.
 func (g *engine) followLocked(e *entry) *flight {
 	if e.flight.next == nil {
 		e.flight.next = g.newFlightLocked(e, wantValue)
@@ -187,6 +220,7 @@ func (g *engine) launchLocked(f *flight) {
 	if f.stage == openStage {
 		f.limitLoad()
 	}
+	// A flight that another one waits for must not wait for a worker.
 	var placed bool
 	if f.priority == bypassPool {
 		f.phase = starting
@@ -208,37 +242,43 @@ func (g *engine) hastenLocked(f, asker *flight) {
 	if f.stage == openStage {
 		f.limitLoad()
 	}
+	// A caller that is no callback moves it forward in its queue.
 	if asker == nil {
 		if f.phase == parked {
 			g.pool.Urge(&f.task)
 		}
 		return
 	}
+	// A callback takes it out of the queue and has it run at once.
 	f.priority = bypassPool
 	if f.phase == parked && g.pool.Take(&f.task) {
 		g.launchLocked(f)
 	}
 }
 
-// limitLoad bounds the load of a flight that a caller waits for.
+// limitLoad bounds the load of a flight that a caller waits for. Without a caller, a slow
+// storage may take its time: it saves a request to the origin.
 func (f *flight) limitLoad() {
 	if f.priority != scheduled && f.loadTimer == nil {
 		f.loadTimer = time.AfterFunc(storeWait, func() { f.e.eng.skipLoad(f) })
 	}
 }
 
-// wouldDeadlock reports whether asker, if it waited for f, would wait for itself.
+// wouldDeadlock reports whether asker, if it waited for f, would wait for itself: the two
+// are resources that need each other's values.
 func (f *flight) wouldDeadlock(asker *flight) bool {
 	return asker != nil && (f == asker || f.dependsOn(asker))
 }
 
 // dependsOn reports whether f waits, directly or not, for target.
 func (f *flight) dependsOn(target *flight) bool {
+	// A flight that follows another one waits for it.
 	if present := f.e.flight; present != nil && present.next == f {
 		if present == target || present.dependsOn(target) {
 			return true
 		}
 	}
+	// So does one whose callback called Get.
 	for _, other := range f.waitsFor {
 		if other == target || other.dependsOn(target) {
 			return true
@@ -247,10 +287,13 @@ func (f *flight) dependsOn(target *flight) bool {
 	return false
 }
 
-// sent reports whether the request may have been sent.
+// sent reports whether the request may have been sent. If so, its answer can be older than
+// a call that is made now.
 func (f *flight) sent() bool { return f.stage >= fetchStage && f.phase >= running }
 
-// A stageRun is one stage of a flight that runs. The context of its callbacks holds it.
+// A stageRun is one stage of a flight that runs, and a decode stage after it on the same
+// worker. It is the attempt that does the work, and the flight that it is done for. The
+// context of its callbacks holds it, which is how a nested Get finds out who is asking.
 type stageRun struct {
 	attempt
 	f      *flight
@@ -265,6 +308,11 @@ type loadResult struct {
 	version store.Version
 	value   any
 	err     error
+}
+
+// suffices reports whether the flight has what it wants after the open stage.
+func (r *stageRun) suffices() bool {
+	return r.f.want == wantLoad || r.f.want == wantValue && r.served
 }
 
 // flightOf returns the flight in whose callback ctx is used, or nil.
@@ -282,7 +330,7 @@ func (r *stageRun) Remark(err error) {
 }
 
 // step runs the present stage of f on this goroutine, and those that follow on the same
-// worker.
+// worker. It is what the pool calls.
 func (f *flight) step() {
 	r, ok := f.e.eng.begin(f)
 	if !ok {
@@ -312,12 +360,14 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 		return nil, false
 	}
 	f.phase = running
+	// The attempt gets a copy, since the entry may change while it runs.
 	e := f.e
 	r := &stageRun{f: f, attempt: attempt{
 		hopPolicy: hopPolicy{allow: f.source.cfg.allow},
 		key:       e.key, host: f.host, source: f.source, info: e.info, current: e.holder.current(), maker: e.holder,
 		refetch: e.refetch, failures: e.failures(), now: g.now, avoidReuse: g.avoidReuse, req: f.req,
 	}}
+	// Its context ends with its time, with the flight, and with the engine.
 	p := f.plan(f.stage)
 	r.run = p.run
 	r.ctx, r.release = context.WithTimeout(context.WithValue(g.ctx, refreshctx.Key{}, r), p.limit)
@@ -327,6 +377,7 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 
 // open is the stage that loads the stored record and makes its value.
 func (r *stageRun) open() {
+	// Load. That there is no record is no error.
 	keeper, key := r.f.e.eng.keeper, r.key
 	r.load.err = errCallbackEnded
 	item, err := keeper.load(r.ctx, key)
@@ -338,7 +389,7 @@ func (r *stageRun) open() {
 		r.load.err = err
 		return
 	}
-	// A damaged record is kept for inspection, and fetched again.
+	// Decode. A damaged record is kept for inspection, and the value is fetched.
 	rec, err := decodeStored(key, item.Value)
 	if errors.Is(err, store.ErrCorrupt) {
 		r.load.err = errors.Join(err, keeper.quarantine(r.ctx, key, item.Value))
@@ -348,6 +399,7 @@ func (r *stageRun) open() {
 		r.load.err = err
 		return
 	}
+	// Make the value, as for an answer of the origin.
 	r.load.record, r.load.version = rec, item.Version
 	r.load.value, r.load.err = r.decodeRecord(rec)
 }
@@ -357,6 +409,7 @@ func (r *stageRun) open() {
 func (g *engine) advance(r *stageRun) (again bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	// Is the result still wanted?
 	f, e := r.f, r.f.e
 	switch {
 	case f.phase == ended: // unregistered or closed meanwhile
@@ -371,6 +424,7 @@ func (g *engine) advance(r *stageRun) (again bool) {
 	case f.stage == openStage:
 		g.adoptLocked(r)
 	}
+	// Go on.
 	present := f.stage
 	f.req, f.stage = r.req, f.nextStage(r)
 	switch {
@@ -406,7 +460,8 @@ func (r *stageRun) finish() {
 	}
 }
 
-// adoptLocked takes over what the open stage loaded.
+// adoptLocked takes over what the open stage loaded. From now on the record counts as
+// loaded, even if there is none: it is looked for once.
 func (g *engine) adoptLocked(r *stageRun) {
 	e, err := r.f.e, r.load.err
 	e.stored = &persisted{readonly: errors.Is(err, errNewerRecord)}
@@ -417,13 +472,14 @@ func (g *engine) adoptLocked(r *stageRun) {
 	r.served = e.serving()
 }
 
-// skipLoad abandons the load of f after storeWait and continues with the fetch.
+// skipLoad abandons the load of f after storeWait and continues with the fetch: a caller
+// waits, and the origin may be faster. loadTimer calls it.
 func (g *engine) skipLoad(f *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case f.phase == ended || f.stage != openStage:
-	case f.phase == running:
+	case f.phase == ended || f.stage != openStage: // the load was just in time
+	case f.phase == running: // advance goes on as soon as the storage returns
 		f.cancel()
 	case g.pool.Take(&f.task):
 		f.e.stored = new(persisted)
@@ -435,22 +491,26 @@ func (g *engine) skipLoad(f *flight) {
 
 // closeLocked publishes the result of f and ends it.
 func (g *engine) closeLocked(r *stageRun) {
+	// A failure is not charged to those who asked for something newer.
 	f, e := r.f, r.f.e
 	if r.out.err != nil {
-		err, _ := g.publisher.apply(e, change{kind: failed, out: &r.out})
+		applied := g.publisher.apply(e, change{kind: failed, out: &r.out})
 		if f.charged {
 			e.demand.Load().refund(f.source.cfg, true)
 		}
-		g.endLocked(f, err)
+		g.endLocked(f, applied.failure)
 		return
 	}
+	// An answer that confirms what was invalidated after the request was sent must not
+	// publish it again.
 	withdrawn := f.invalidated && r.out.same
-	_, updated := g.publisher.apply(e, change{kind: answered, out: &r.out, current: r.current, withdrawn: withdrawn})
+	applied := g.publisher.apply(e, change{kind: answered, out: &r.out, current: r.current, withdrawn: withdrawn})
 	e.refetch = e.refetch && withdrawn
+	// Callers of Newer are told that the origin was asked, and get a new version for free.
 	if d := e.demand.Load(); d != nil {
 		d.lastGood = f.seq
 	}
-	if updated {
+	if applied.updated {
 		e.demand.Load().refund(f.source.cfg, f.charged)
 	}
 	g.endLocked(f, nil)

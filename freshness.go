@@ -72,8 +72,10 @@ func planFor(cfg *config, f rfc9111.Freshness, ttl time.Duration, first bool, rn
 	if ttl > 0 {
 		return planWithExpiry(cfg, f, ttl, first, rnd)
 	}
+	// How long it is fresh.
 	p := plan{age: f.Age, life: f.Lifetime, why: rule{source: f.Source}}
 	p.fresh, p.why.override = clamp(cfg, f.Lifetime-f.Age)
+	// When it is refreshed: about then, or ahead of it, but not before the minimum.
 	p.next = jittered(cfg, p, cfg.min, first, rnd)
 	if cfg.ahead > 0 && p.why.override != byInterval {
 		p.next = min(p.next, max(p.fresh-cfg.ahead, cfg.min))
@@ -86,12 +88,14 @@ func planFor(cfg *config, f rfc9111.Freshness, ttl time.Duration, first bool, rn
 // It is refreshed ahead of its expiry; no minimum postpones that.
 func planWithExpiry(cfg *config, f rfc9111.Freshness, ttl time.Duration, first bool, rnd func() float64) plan {
 	p := plan{age: f.Age, life: ttl + f.Age, why: rule{source: f.Source, override: byValue}, fresh: ttl}
+	// An interval or a maximum can only shorten its life.
 	switch {
 	case cfg.every > 0 && cfg.every < ttl:
 		p.fresh, p.why.override = cfg.every, byInterval
 	case cfg.every == 0 && cfg.max < ttl:
 		p.fresh, p.why.override = cfg.max, byMax
 	}
+	// The refresh comes with jitter, but in time.
 	latest := latestRefresh(cfg, ttl)
 	p.next = min(jittered(cfg, p, min(cfg.min, latest), first, rnd), latest)
 	return p
@@ -127,8 +131,10 @@ func clamp(cfg *config, left time.Duration) (time.Duration, override) {
 }
 
 // jittered moves a refresh before the end of freshness by a random part of it, but never
-// below floor: where the minimum interval decides, it adds.
+// below floor: where the minimum interval decides, it adds. Without jitter, resources that
+// were registered together would be fetched together for ever, by all replicas.
 func jittered(cfg *config, p plan, floor time.Duration, first bool, rnd func() float64) time.Duration { //nolint:revive // A fact, not a choice.
+	// How far a random part of the interval may move it.
 	spread := cfg.jitter
 	if first && spread > 0 {
 		spread = max(spread, firstSpread)
@@ -169,6 +175,7 @@ func backoff(cfg *config, n int, rnd func() float64) time.Duration {
 // retryDelay returns the delay after a failure: what the origin or the decoder
 // asked for, but never less than the back-off.
 func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64) time.Duration {
+	// A decoder or a fetcher knows best.
 	d := backoff(cfg, n, rnd)
 	if s, ok := steeringOf(err); ok {
 		if s.permanent {
@@ -176,13 +183,15 @@ func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64
 		}
 		return max(s.after, cfg.backoffMin)
 	}
+	// Then the origin, within reason.
 	if after, ok := retryAfter(err, now); ok {
 		return max(d, min(after, retryAfterMax))
 	}
 	return d
 }
 
-// retryAfter returns the delay that an error response asks for.
+// retryAfter returns the delay that an error response asks for, in either form of
+// Retry-After (RFC 9110, section 10.2.3).
 func retryAfter(err error, now time.Time) (time.Duration, bool) {
 	se := statusErrorOf(err)
 	if se == nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
-// A valueInfo is what is known about a value besides the value itself. It is immutable.
+// A valueInfo is what is known about a value besides the value itself. It is immutable: a
+// refresh that confirms the value makes a new one.
 // Times are wall-clock nanoseconds, 0 for none. There is one for each resource, so the
 // fields are as small as they can be.
 type valueInfo struct {
@@ -31,7 +32,7 @@ type valueInfo struct {
 }
 
 // infoOf returns what is known about a value after a good answer; old is what was known
-// before, or nil.
+// before, or nil. Only a body has a hash and a size, so a 304 leaves them as they were.
 func infoOf(cfg *config, out *outcome, old *valueInfo) *valueInfo {
 	info := &valueInfo{
 		validators: joinValidators(out.header.Get("Etag"), out.header.Get("Last-Modified")),
@@ -47,7 +48,7 @@ func infoOf(cfg *config, out *outcome, old *valueInfo) *valueInfo {
 	} else {
 		info.version = nextVersion(old, out.received)
 	}
-	// Its freshness follows from the answer, its expiry and the options.
+	// How long it is fresh, and when it is refreshed, follows from the answer, its expiry and the options.
 	var ttl time.Duration
 	if info.expiresAt != 0 {
 		ttl = out.expiresAt.Sub(out.received)
@@ -58,6 +59,7 @@ func infoOf(cfg *config, out *outcome, old *valueInfo) *valueInfo {
 
 // inherit takes over what a confirmation of old does not change.
 func (info *valueInfo) inherit(out *outcome, old *valueInfo) {
+	// The value keeps its name and its age.
 	info.version, info.fetchedAt = old.version, old.fetchedAt
 	if !out.notModified {
 		return
@@ -68,8 +70,10 @@ func (info *valueInfo) inherit(out *outcome, old *valueInfo) {
 
 // schedule notes what a plan means for a value that was received or confirmed at a time.
 func (info *valueInfo) schedule(cfg *config, p plan, received time.Time) {
+	// The freshness that the plan gives.
 	info.next, info.why, info.lifetime, info.age = p.next, p.why, p.life, p.age
 	info.freshUntil = later(received.UnixNano(), p.fresh)
+	// The bound is the earlier one of WithMaxStale and the value's own expiry.
 	if cfg.maxStale > 0 {
 		info.serveUntil = later(info.freshUntil, cfg.maxStale)
 	}
@@ -78,7 +82,8 @@ func (info *valueInfo) schedule(cfg *config, p plan, received time.Time) {
 	}
 }
 
-// withError returns a copy of info that says why the last refresh failed.
+// withError returns a copy of info that says why the last refresh failed. Everything else
+// stays: a failure changes neither version nor freshness.
 func (info *valueInfo) withError(err *RefreshError) *valueInfo {
 	failed := *info
 	failed.err = err
@@ -121,12 +126,14 @@ func joinValidators(etag, lastModified string) validators {
 	return validators(etag + "\n" + lastModified)
 }
 
+// split returns both fields, empty where there is none.
 func (v validators) split() (etag, lastModified string) {
 	etag, lastModified, _ = strings.Cut(string(v), "\n")
 	return etag, lastModified
 }
 
-// or fills in from old what v lacks. Equal validators share their memory.
+// or fills in from old what v lacks: a 304 need not repeat a validator (RFC 9110, section
+// 15.4.5). Equal validators share their memory.
 func (v validators) or(old validators) validators {
 	if v == "" || v == old {
 		return old
@@ -147,4 +154,5 @@ var hashSeed = maphash.MakeSeed()
 // bodyHash returns a hash that an origin cannot aim at, since its seed is this process's.
 func bodyHash(data []byte) uint64 { return maphash.Bytes(hashSeed, data) }
 
+// sizeOf returns the size of a body, as valueInfo has it.
 func sizeOf(data []byte) uint32 { return uint32(min(uint64(len(data)), math.MaxUint32)) }

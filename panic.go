@@ -24,7 +24,8 @@ func recovered(v any) error {
 	return &panicError{what: what, where: panicSite()}
 }
 
-// panicSite returns the function and line that panicked.
+// panicSite returns the function and line that panicked: the first frame below the
+// runtime's own. The deferred function and its helpers stand above them.
 func panicSite() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])

@@ -46,28 +46,29 @@ func storeKey(key string) string {
 type keeper struct {
 	storage Storage
 	pool    *hostpool.Pool
-	ctx     context.Context //nolint:containedctx // Never ends: what was fetched is stored even while the cache closes.
-	mono    func() int64
+	// ctx is the context of writes. It goes on when the cache's ends, since what was fetched
+	// is still stored. stop ends it.
+	ctx  context.Context //nolint:containedctx // See above.
+	stop context.CancelFunc
 
 	mu          sync.Mutex
 	savers      map[string]*saver // by key, while there is something to write; guarded by mu
 	quarantined []string          // keys of quarantined records, oldest first; nil until they have been listed; guarded by mu
 	slow        bool              // the last load ran out of time; guarded by mu
-	closeBy     int64             // when Close gives up on the storage, monotonic; 0 before; guarded by mu
 }
 
 // newKeeper returns the keeper of a storage, or nil without one.
-func newKeeper(ctx context.Context, s Storage, pool *hostpool.Pool, now clock) *keeper {
+func newKeeper(ctx context.Context, s Storage, pool *hostpool.Pool) *keeper {
 	if s == nil {
 		return nil
 	}
-	return &keeper{
-		storage: s, pool: pool, ctx: context.WithoutCancel(ctx), mono: now.mono,
-		savers: make(map[string]*saver),
-	}
+	k := &keeper{storage: s, pool: pool, savers: make(map[string]*saver)}
+	k.ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return k
 }
 
-// load reads the record of key. It returns store.ErrNotFound if there is none.
+// load reads the record of key. It returns store.ErrNotFound if there is none. As in all
+// calls of the storage, a panic in it is an error.
 func (k *keeper) load(ctx context.Context, key string) (item store.Item, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -88,7 +89,7 @@ func (k *keeper) loadTimeout() time.Duration {
 	return storeTimeout
 }
 
-// noteLoad notes whether a load ran out of time.
+// noteLoad notes whether a load ran out of time. One that did not ends the suspicion.
 func (k *keeper) noteLoad(late bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,18 +97,20 @@ func (k *keeper) noteLoad(late bool) {
 }
 
 // quarantine copies the damaged record of key to another key, and removes the oldest copy
-// if there are too many.
+// if there are too many. The record itself stays until the next good answer replaces it.
 func (k *keeper) quarantine(ctx context.Context, key string, damaged []byte) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = recovered(v)
 		}
 	}()
+	// Copy it. Errors of listing and cleaning up are reported, but stop nothing.
 	errs := []error{k.findQuarantined(ctx)}
 	name := quarantinePrefix + storeKey(key)
 	if _, err := k.storage.Store(ctx, name, damaged, store.Any()); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	// Make room.
 	for _, oldest := range k.addQuarantined(name) {
 		errs = append(errs, k.storage.Delete(ctx, oldest, store.Any()))
 	}
@@ -124,6 +127,7 @@ func (k *keeper) findQuarantined(ctx context.Context) error {
 	if known {
 		return nil
 	}
+	// List without the lock. Another load may do so at the same time; one of them wins.
 	found, err := k.listQuarantined(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -133,6 +137,7 @@ func (k *keeper) findQuarantined(ctx context.Context) error {
 	return err
 }
 
+// listQuarantined returns the keys of all quarantined records, as far as it can.
 func (k *keeper) listQuarantined(ctx context.Context) (names []string, err error) {
 	for item, err := range k.storage.List(ctx, quarantinePrefix) {
 		if err != nil {
@@ -143,7 +148,8 @@ func (k *keeper) listQuarantined(ctx context.Context) (names []string, err error
 	return names, nil
 }
 
-// addQuarantined notes that name was quarantined, and returns the names that are too many.
+// addQuarantined notes that name was quarantined, and returns the names that are too many,
+// which it forgets.
 func (k *keeper) addQuarantined(name string) (excess []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -161,29 +167,33 @@ type saveOwner interface {
 }
 
 // A saver writes the records of one key, one after the other, the newest last; also those
-// of an entry that was unregistered meanwhile. It is guarded by keeper.mu.
+// of an entry that was unregistered meanwhile. Its fields are guarded by keeper.mu.
 type saver struct {
-	task  hostpool.Task
-	owner saveOwner
-	next  *Record            // nil if there is nothing more to write
-	stop  context.CancelFunc // ends what is being written; nil before
+	keeper *keeper // immutable, as key
+	key    string
+	task   hostpool.Task
+	owner  saveOwner
+	next   *Record // nil if there is nothing more to write
 }
 
 // save queues rec for the storage. A record of the same key that waits is replaced.
 func (k *keeper) save(rec *Record, owner saveOwner) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	// The saver of the key writes the newest record next. It may be busy with an older one.
 	if s := k.savers[rec.Key]; s != nil {
 		s.owner, s.next = owner, rec
 		return
 	}
-	s := &saver{owner: owner, next: rec}
-	s.task.Run = func() { k.write(rec.Key, s) }
+	// There is none. Make one, which works until it has nothing more to write.
+	s := &saver{keeper: k, key: rec.Key, owner: owner, next: rec}
+	s.task.Run = s.write
 	k.savers[rec.Key] = s
 	k.pool.Submit(saveQueue, &s.task, false) // not refused: Close ends flights before the pool
 }
 
-// forget drops the record of key that waits to be written. What is being written goes on.
+// forget drops the record of key that waits to be written. What is being written goes on,
+// and its owner is told.
 func (k *keeper) forget(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -192,42 +202,34 @@ func (k *keeper) forget(key string) {
 	}
 }
 
-// write writes what s has to write.
-func (k *keeper) write(key string, s *saver) {
+// write writes what there is to write, until there is nothing more. It runs on a worker.
+func (s *saver) write() {
 	for {
-		rec, owner, ctx := k.nextToWrite(key, s)
+		rec, owner := s.take()
 		if rec == nil {
 			return
 		}
-		version, err := k.writeRecord(ctx, rec)
-		s.stop()
+		version, err := s.keeper.writeRecord(rec)
 		owner.saved(rec, version, err)
 	}
 }
 
-// nextToWrite takes the next record of s, and retires s if there is none.
-func (k *keeper) nextToWrite(key string, s *saver) (rec *Record, owner saveOwner, ctx context.Context) {
+// take returns the next record to write. If there is none, the saver retires.
+func (s *saver) take() (*Record, saveOwner) {
+	k := s.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	rec, s.next = s.next, nil
+	// Newer records may come while this one is written.
+	rec := s.next
+	s.next = nil
 	if rec == nil {
-		delete(k.savers, key)
-		return nil, nil, nil
+		delete(k.savers, s.key)
 	}
-	ctx, s.stop = context.WithTimeout(k.ctx, min(storeTimeout, k.timeLeft()))
-	return rec, s.owner, ctx
+	return rec, s.owner
 }
 
-// timeLeft returns how long a write may take, which Close bounds. It is called with mu held.
-func (k *keeper) timeLeft() time.Duration {
-	if k.closeBy == 0 {
-		return storeTimeout
-	}
-	return time.Duration(k.closeBy - k.mono())
-}
-
-// writeRecord encodes and writes rec.
-func (k *keeper) writeRecord(ctx context.Context, rec *Record) (v store.Version, err error) {
+// writeRecord encodes and writes rec, whatever is there.
+func (k *keeper) writeRecord(rec *Record) (v store.Version, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = recovered(r)
@@ -237,17 +239,20 @@ func (k *keeper) writeRecord(ctx context.Context, rec *Record) (v store.Version,
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(k.ctx, storeTimeout)
+	defer cancel()
 	return k.storage.Store(ctx, storeKey(rec.Key), data, store.Any())
 }
 
-// delete removes the record of key, which was stored last as v, as long as condemned says
-// so of what is there. Another cache may have written the record again meanwhile.
+// delete removes the record of key, which was stored last as v. Another cache may have
+// written the record meanwhile: then it goes if condemned says so of what is there now.
 func (k *keeper) delete(ctx context.Context, key string, v store.Version, condemned func(*Record) bool) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = recovered(r)
 		}
 	}()
+	// Each try is a compare-and-delete, so that a record which no one has looked at stays.
 	for range deleteTries {
 		// Delete what was seen last.
 		err = k.storage.Delete(ctx, storeKey(key), store.IfVersion(v))
@@ -271,14 +276,6 @@ func (k *keeper) delete(ctx context.Context, key string, v store.Version, condem
 	return err
 }
 
-// closing bounds by when everything must have been written, and ends what takes longer.
-func (k *keeper) closing(by int64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.closeBy = by
-	for _, s := range k.savers {
-		if s.stop != nil {
-			time.AfterFunc(time.Duration(by-k.mono()), s.stop)
-		}
-	}
-}
+// closing ends all writes that take longer than d from now. What could not be written is
+// reported, so d is a little less than Close waits.
+func (k *keeper) closing(d time.Duration) { time.AfterFunc(d, k.stop) }

@@ -16,6 +16,7 @@ func permit(u *url.URL, policies []func(*url.URL) error) error {
 	if len(policies) == 0 {
 		return nil
 	}
+	// Policies judge one spelling of each URL.
 	canonical, err := weburl.Canonical(u)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
@@ -79,6 +80,7 @@ func policy(match func(*url.URL) bool, err error, refusal string) func(*url.URL)
 // why each of them refused.
 func anyOf(policies []func(*url.URL) error) func(*url.URL) error {
 	return func(u *url.URL) error {
+		// Ask all of them: an invalid one refuses whatever the others say.
 		errs := []error{errors.New("refused by every policy")}
 		allowed := false
 		for _, p := range policies {

@@ -16,6 +16,9 @@ const clockSlack = 5 * time.Minute
 // an entry's value, value info, failures and record, and that works out its deadlines. It
 // tells the scheduler, the keeper and the reporter what follows. Its methods are called
 // with engine.mu held.
+//
+// Each change is worked out first, as a value, and then applied in one place. What a change
+// does is thus in one function of its own, and what all of them have in common in apply.
 type publisher struct {
 	now      clock
 	sched    *scheduler
@@ -62,16 +65,22 @@ type change struct {
 
 // A next is what becomes of an entry by a change.
 type next struct {
-	value   action
-	set     any // for setValue
-	touch   any // for touchValue
+	// The value: what to do, and with what.
+	value action
+	set   any // for setValue
+	touch any // for touchValue
+
+	// What is known about it, and its deadlines.
 	info    *valueInfo
 	failure *failure
 	due     int64
 	expire  int64
-	record  recordAction
-	stored  *Record
 
+	// The record: what to do, and with what.
+	record recordAction
+	stored *Record // for takeRecord and writeRecord
+
+	// Whom to tell.
 	events  []Event
 	report  *RefreshError
 	updated bool // there is a new version
@@ -97,9 +106,14 @@ const (
 	dropRecord
 )
 
-// apply makes e what it is after a change. It returns the error to give to those who wait
-// for a refresh that failed, and whether the value has a new version.
-func (p *publisher) apply(e *entry, ch change) (err *RefreshError, updated bool) {
+// applied is what the engine must know about a change that was applied.
+type applied struct {
+	failure *RefreshError // for those who wait for a refresh that failed
+	updated bool          // the value has a new version
+}
+
+// apply makes e what it is after a change.
+func (p *publisher) apply(e *entry, ch change) applied {
 	wall, mono := p.now()
 	n := p.after(e, ch, wall, mono)
 	// The value, and what is known about it.
@@ -127,7 +141,7 @@ func (p *publisher) apply(e *entry, ch change) (err *RefreshError, updated bool)
 	if n.report != nil {
 		p.reporter.report(n.report)
 	}
-	return n.report, n.updated
+	return applied{failure: n.report, updated: n.updated}
 }
 
 // announces reports whether those who wait for a change of the value are woken. They wait
@@ -143,7 +157,8 @@ func announces(ch change, n next) bool {
 	}
 }
 
-// after works out what e is after a change. It changes nothing.
+// after works out what e is after a change. It changes nothing. Whatever a change does not
+// mention stays as it is.
 func (p *publisher) after(e *entry, ch change, wall, mono int64) next {
 	n := next{info: e.info, failure: e.failure, due: e.due, expire: e.expire}
 	switch ch.kind {
@@ -165,7 +180,7 @@ func (p *publisher) after(e *entry, ch change, wall, mono int64) next {
 	return n
 }
 
-// afterAnswer publishes a good answer.
+// afterAnswer publishes a good answer. It ends all failures.
 func (p *publisher) afterAnswer(n *next, e *entry, ch change, wall, mono int64) {
 	cfg, out := e.source.cfg, ch.out
 	n.info, n.failure = infoOf(cfg, out, e.info), nil
@@ -186,7 +201,7 @@ func (p *publisher) afterAnswer(n *next, e *entry, ch change, wall, mono int64) 
 		n.due = e.demand.Load().dueBy(n.due, mono)
 	}
 	// The record, unless a newer release wrote the stored one, or the body is unknown.
-	if st := e.stored; st != nil && !ch.withdrawn && !st.readonly && !(out.notModified && st.record == nil) {
+	if st := e.stored; st != nil && !ch.withdrawn && !st.readonly && (!out.notModified || st.record != nil) {
 		n.record, n.stored = writeRecord, recordOf(e.key, cfg, n.info, out, st.record)
 	}
 	kind := "unchanged"
@@ -196,7 +211,8 @@ func (p *publisher) afterAnswer(n *next, e *entry, ch change, wall, mono int64) 
 	n.events = p.event(kind, e, n, out, wall, mono)
 }
 
-// afterFailure notes a failure and plans the next try. The value stays.
+// afterFailure notes a failure and plans the next try. The value stays, and so does its
+// freshness, whatever the headers of an error response say.
 func (p *publisher) afterFailure(n *next, e *entry, out *outcome, wall, mono int64) {
 	// Back off.
 	f := failure{count: e.failures() + 1}
@@ -211,10 +227,12 @@ func (p *publisher) afterFailure(n *next, e *entry, out *outcome, wall, mono int
 		Key: e.name(), Op: out.op, Attempt: f.count, Next: wallAt(n.due, wall, mono),
 		Stale: serving, Err: out.err,
 	}
+	// The error says so if the value could not wait.
 	if f.expired {
 		f.err.Err = fmt.Errorf("%w: %w", ErrStale, out.err)
 	}
 	n.failure, n.report = &f, f.err
+	// The next process must not start from zero.
 	if st := e.stored; st != nil && st.record != nil && !st.readonly {
 		n.record, n.stored = writeRecord, st.record.withFailures(&f)
 	}
@@ -244,6 +262,7 @@ func (p *publisher) afterAdoption(n *next, e *entry, ch change, wall, mono int64
 	if n.failure != nil {
 		info.err = n.failure.err
 	}
+	// The value is served as long as its record says.
 	n.value, n.set = setValue, ch.value
 	n.expire = expireAt(info, wall, mono)
 	// A value that is stale, or whose times a wrong clock made, is refreshed soon.
@@ -251,12 +270,14 @@ func (p *publisher) afterAdoption(n *next, e *entry, ch change, wall, mono int64
 	if n.due <= mono || max(info.fetchedAt, info.checkedAt) > wall+int64(clockSlack) {
 		n.due = mono + int64(spread(e.source.cfg, info.next))
 	}
+	// But not within the back-off.
 	if n.failure != nil {
 		n.due = max(n.due, n.failure.retryAt)
 	}
 }
 
-// errFailedBefore stands for the failures of another process.
+// errFailedBefore stands for the failures of another process, whose texts are not stored:
+// they may hold secrets.
 var errFailedBefore = errors.New("failed before the restart")
 
 // adoptFailure returns the failures that rec tells of, or nil if their back-off is over. It
@@ -265,6 +286,7 @@ func adoptFailure(e *entry, rec *Record, wall, mono int64) *failure {
 	if rec.Failures <= 0 {
 		return nil
 	}
+	// No wait is longer than one of ours could be.
 	longest := max(e.source.cfg.backoffMax, retryAfterMax)
 	wait := min(time.Duration(wallNanos(rec.NotBefore)-wall), longest)
 	if wait <= 0 {
@@ -310,6 +332,7 @@ func (p *publisher) applyRecord(e *entry, ch change, n next) {
 	case writeRecord:
 		e.stored.record = n.stored
 		p.keeper.save(n.stored, e)
+	// A save of this version that is under way deletes it again.
 	case dropRecord:
 		if e.stored == nil {
 			return

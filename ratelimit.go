@@ -30,6 +30,7 @@ func (d *demand) present(mono int64) *RateLimitError {
 
 // charge takes a fetch from the bucket, or returns the limit if it is empty.
 func (d *demand) charge(cfg *config, wall, mono int64) *RateLimitError {
+	// The limit was reached before.
 	refill := int64(cfg.refill)
 	if limited := d.present(mono); limited != nil {
 		return limited
@@ -37,6 +38,7 @@ func (d *demand) charge(cfg *config, wall, mono int64) *RateLimitError {
 	if mono-d.fullAt >= refill*int64(cfg.burst) {
 		d.freeFetches = 0 // no caller has asked for a while
 	}
+	// It is reached now if the bucket lacks more than all but one of its tokens.
 	if wait := d.fullAt - mono - refill*int64(cfg.burst-1); wait > 0 {
 		limited := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
 		d.limited.Store(limited)

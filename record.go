@@ -12,7 +12,8 @@ import (
 // What follows turns records into what the engine knows about a value, and back. All of it
 // is pure.
 
-// decodeStored decodes the stored record of key. A record of another key is damaged, too.
+// decodeStored decodes the stored record of key. A record of another key is damaged, too: a
+// file was copied, or two keys have one hash.
 func decodeStored(key string, data []byte) (*Record, error) {
 	rec := new(Record)
 	if err := rec.UnmarshalBinary(data); err != nil {
@@ -25,7 +26,7 @@ func decodeStored(key string, data []byte) (*Record, error) {
 }
 
 // recordOf returns the record of a good answer. last is the record of the value before, or
-// nil.
+// nil. Fields that a newer release has added to it are kept.
 func recordOf(key string, cfg *config, info *valueInfo, out *outcome, last *Record) *Record {
 	rec := &Record{
 		Key: key, Version: info.version, Status: int(info.code), Header: out.recordHeaders(last), Body: out.body,

@@ -18,11 +18,16 @@ const maxRedirects = 3
 // A hopPolicy is what a fetcher must know about a refresh besides its request: which URLs
 // it may go to and what may go with it. The context of the request holds it.
 type hopPolicy struct {
-	allow  []func(*url.URL) error
-	url    url.URL // the registered one, which was permitted when it was registered
-	origin string  // of url; empty if a request function built the request
-	etag   string  // the engine's own validators, which may follow a redirect
-	since  string
+	allow []func(*url.URL) error // all must agree
+
+	// url is the registered URL, which was permitted when it was registered. origin is its
+	// origin, or empty if a request function built the request.
+	url    url.URL
+	origin string
+
+	// etag and since are the validators that the engine has added. Unlike what the caller
+	// has added, they may follow a redirect to another origin.
+	etag, since string
 }
 
 // hops returns h. A refresh that embeds h is found by it in a context.

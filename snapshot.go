@@ -49,10 +49,13 @@ func (s *state[T]) snapshot() *Snapshot[T] {
 	if snap := s.snap.Load(); snap != nil {
 		return snap
 	}
+	// Two callers may make one at the same time. The first one wins, so that all get the
+	// same.
 	s.snap.CompareAndSwap(nil, snapshotOf(s.value, s.info))
 	return s.snap.Load()
 }
 
+// snapshotOf returns a new snapshot of v.
 func snapshotOf[T any](v T, info *valueInfo) *Snapshot[T] {
 	snap := &Snapshot[T]{
 		Value: v, Version: info.version,

@@ -12,7 +12,9 @@ import (
 	"github.com/everfresh-go/everfresh/internal/redact"
 )
 
-// newTransport returns a transport with the limits that the package comment lists.
+// newTransport returns a transport with the limits that the package comment lists. It is
+// not http.DefaultTransport, which has no limit for response headers, and uses the proxy of
+// the environment.
 func newTransport(cfg *cacheConfig) *http.Transport {
 	return &http.Transport{
 		Proxy:                  cfg.proxy,
