@@ -9,7 +9,7 @@ TARGET := .
 SOAKTIME := 30m
 KILLS := 1000
 
-.PHONY: help test race cover words lint fix tidy fuzz interop bench soak killtest mutants tools modules check
+.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants words tools modules check
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,9 +24,6 @@ cover: ## coverage of the root package
 	@mkdir -p $(BIN)
 	go test -coverpkg=. -coverprofile=$(BIN)/cover.out . $$(go list ./internal/... | grep /internal/tests/)
 	go tool cover -func=$(BIN)/cover.out | tail -n 1
-
-words: ## words that names and texts should not use
-	go run ./internal/words
 
 lint: tools ## linters, all modules
 	for m in $(MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint run --timeout 0 -c $(CURDIR)/.golangci.yml ./... && GOWORK=off $(BIN)/staticcheck ./...) || exit 1; done
@@ -54,6 +51,9 @@ killtest: ## kill a process that writes to a filestore KILLS times
 
 mutants: ## the hand-made mutations that tests must catch
 	go run ./internal/mutants
+
+words: ## the words that this project does not use, in code, docs and errors
+	@go run ./internal/words
 
 tools: ## linters at the versions above, into .bin
 	@mkdir -p $(BIN)
