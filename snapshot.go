@@ -1,6 +1,8 @@
 package everfresh
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -36,6 +38,39 @@ type Status struct {
 	Lifetime   time.Duration // freshness lifetime by that rule
 	Age        time.Duration // age of the answer when it was received
 }
+
+// String describes s in one line for people: the name, what is served until when, what
+// happens next, and what went wrong. Times are in UTC.
+func (s Status) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q: ", s.Key)
+	// What is served.
+	switch {
+	case !s.Ready && s.Version == 0:
+		b.WriteString("no value yet")
+	case !s.Ready:
+		b.WriteString("no value any more")
+	default:
+		fmt.Fprintf(&b, "version %d, %d bytes, fresh until %s (%s)", s.Version, s.Bytes, utc(s.FreshUntil), s.Freshness)
+	}
+	if s.Ready && !s.ServeUntil.IsZero() {
+		fmt.Fprintf(&b, ", served until %s", utc(s.ServeUntil))
+	}
+	// What happens next.
+	switch {
+	case s.Fetching:
+		b.WriteString(", being refreshed")
+	case !s.Next.IsZero():
+		fmt.Fprintf(&b, ", next refresh %s", utc(s.Next))
+	}
+	// What went wrong.
+	if s.Err != nil {
+		fmt.Fprintf(&b, ", %d failures in a row: %v", s.Failures, s.Err)
+	}
+	return b.String()
+}
+
+func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // A state is what readers of a resource see. It is immutable except for snap.
 type state[T any] struct {
