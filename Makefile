@@ -8,7 +8,7 @@ FUZZTIME := 30s
 SOAKTIME := 30m
 KILLS := 1000
 
-.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants tools check
+.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants words tools check
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ killtest: ## kill a process that writes to a filestore KILLS times
 
 mutants: ## the hand-made mutations that tests must catch
 	go run ./internal/mutants
+
+words: ## the words that this project does not use, in code, docs and errors
+	@go run ./internal/words
 
 tools:
 	@mkdir -p $(BIN)

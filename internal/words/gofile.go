@@ -1,0 +1,86 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+)
+
+// goFile returns the findings in a Go file: in comments, in string literals, and in
+// the names that it declares. A use of a name is no finding: if the name is ours, its
+// declaration is one, and if it is another package's, it cannot be changed here.
+func (r rules) goFile(file string, src []byte) ([]finding, error) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, file, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	line := func(n ast.Node) int { return fset.Position(n.Pos()).Line }
+
+	var findings []finding
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			findings = append(findings, r.text(c.Text, line(c))...)
+		}
+	}
+	name := func(id *ast.Ident) {
+		if id == nil {
+			return
+		}
+		for _, word := range split(id.Name) {
+			if _, banned := r[word]; banned {
+				findings = append(findings, finding{line(id), word})
+			}
+		}
+	}
+	name(f.Name)
+	ast.Inspect(f, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			findings = append(findings, r.text(lit.Value, line(lit))...)
+		}
+		for _, id := range declared(n) {
+			name(id)
+		}
+		_, imported := n.(*ast.ImportSpec)
+		return !imported // its path is another's
+	})
+	return findings, nil
+}
+
+// declared returns the names that n itself declares.
+func declared(n ast.Node) []*ast.Ident {
+	switch n := n.(type) {
+	case *ast.ImportSpec:
+		return []*ast.Ident{n.Name}
+	case *ast.FuncDecl:
+		return []*ast.Ident{n.Name}
+	case *ast.TypeSpec:
+		return []*ast.Ident{n.Name}
+	case *ast.ValueSpec:
+		return n.Names
+	case *ast.Field:
+		return n.Names
+	case *ast.LabeledStmt:
+		return []*ast.Ident{n.Label}
+	case *ast.AssignStmt:
+		if n.Tok == token.DEFINE {
+			return idents(n.Lhs...)
+		}
+	case *ast.RangeStmt:
+		if n.Tok == token.DEFINE {
+			return idents(n.Key, n.Value)
+		}
+	}
+	return nil
+}
+
+// idents returns those of the expressions that are names.
+func idents(exprs ...ast.Expr) []*ast.Ident {
+	var ids []*ast.Ident
+	for _, e := range exprs {
+		if id, ok := e.(*ast.Ident); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
