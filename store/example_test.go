@@ -34,11 +34,11 @@ func ExampleMemory() {
 	_, err = m.Store(ctx, "token", nil, store.IfAbsent())
 	fmt.Println("met what was loaded:", errors.As(err, &conflict) && conflict.Current == item.Version)
 
-	for meta, err := range m.List(ctx, "to") {
+	for info, err := range m.List(ctx, "to") {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println("listed:", meta.Key, meta.Size)
+		fmt.Println("listed:", info.Key, info.Size)
 	}
 	// Output:
 	// late: version conflict: item has another version

@@ -109,12 +109,12 @@ func (m *Memory) Delete(ctx context.Context, key string, cond Condition) error {
 // List implements [Storage].
 func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[Meta, error] {
 	return func(yield func(Meta, error) bool) {
-		metas, err := m.snapshot(ctx, prefix)
-		for _, meta := range metas {
+		infos, err := m.snapshot(ctx, prefix)
+		for _, info := range infos {
 			if err = ctx.Err(); err != nil {
 				break
 			}
-			if !yield(meta, nil) {
+			if !yield(info, nil) {
 				return
 			}
 		}
@@ -128,24 +128,24 @@ func (m *Memory) snapshot(ctx context.Context, prefix string) ([]Meta, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	metas, err := m.metas(prefix)
-	slices.SortFunc(metas, func(a, b Meta) int { return strings.Compare(a.Key, b.Key) })
-	return metas, err
+	infos, err := m.infos(prefix)
+	slices.SortFunc(infos, func(a, b Meta) int { return strings.Compare(a.Key, b.Key) })
+	return infos, err
 }
 
-func (m *Memory) metas(prefix string) ([]Meta, error) {
+func (m *Memory) infos(prefix string) ([]Meta, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, ErrClosed
 	}
-	var metas []Meta
+	var infos []Meta
 	for key, item := range m.items {
 		if strings.HasPrefix(key, prefix) {
-			metas = append(metas, Meta{Key: key, Version: item.version, Size: int64(len(item.value))})
+			infos = append(infos, Meta{Key: key, Version: item.version, Size: int64(len(item.value))})
 		}
 	}
-	return metas, nil
+	return infos, nil
 }
 
 // Ping implements [Pinger].

@@ -206,11 +206,11 @@ func TestForeignEntries(t *testing.T) {
 		t.Errorf("Load of a short entry = %v, want %v", err, store.ErrCorrupt)
 	}
 	versions := make(map[string]store.Version)
-	for meta, err := range s.List(ctx, "") {
+	for info, err := range s.List(ctx, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		versions[meta.Key] = meta.Version
+		versions[info.Key] = info.Version
 	}
 	if len(versions) != 2 || versions["k"] == "" || versions["short"] == "" {
 		t.Errorf("List yields %v, want k and short with their versions", versions)
@@ -237,9 +237,9 @@ func TestListOfManyPages(t *testing.T) {
 	}
 	wg.Wait()
 	seen := 0
-	for meta, err := range s.List(t.Context(), "k") {
-		if want := fmt.Sprintf("k%04d", seen); err != nil || meta.Key != want {
-			t.Fatalf("item %d is %q, %v, want %s", seen, meta.Key, err, want)
+	for info, err := range s.List(t.Context(), "k") {
+		if want := fmt.Sprintf("k%04d", seen); err != nil || info.Key != want {
+			t.Fatalf("item %d is %q, %v, want %s", seen, info.Key, err, want)
 		}
 		if seen == 0 {
 			put(t, s, "j", "")

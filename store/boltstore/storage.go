@@ -114,12 +114,12 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 
 // yieldPage yields the items of page and reports whether the loop continues.
 func yieldPage(ctx context.Context, page []store.Meta, yield func(store.Meta, error) bool) bool {
-	for _, meta := range page {
+	for _, info := range page {
 		if err := ctx.Err(); err != nil {
 			yield(store.Meta{}, err)
 			return false
 		}
-		if !yield(meta, nil) {
+		if !yield(info, nil) {
 			return false
 		}
 	}

@@ -139,16 +139,16 @@ func TestQuarantineDropsTheOldest(t *testing.T) {
 		}
 		put(t, s, key, "new")
 	}
-	var kept []string
+	var left []string
 	for _, name := range filesIn(t, dir, quarantineDir) {
 		b, err := os.ReadFile(filepath.Join(dir, quarantineDir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept = append(kept, string(b))
+		left = append(left, string(b))
 	}
-	if want := []string{"damaged b", "damaged c"}; !slices.Equal(kept, want) {
-		t.Errorf("in quarantine: %q, want %q", kept, want)
+	if want := []string{"damaged b", "damaged c"}; !slices.Equal(left, want) {
+		t.Errorf("in quarantine: %q, want %q", left, want)
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	case err != nil:
 		return err
 	case old.broken:
-		err = s.setAside(name)
+		err = s.quarantine(name)
 	case old.version != "" && !cond.Holds(old.version):
 		return &store.ConflictError{Current: old.version}
 	case old.version != "":
@@ -151,7 +151,7 @@ func (s *Store) replace(ctx context.Context, old found, h *header, value []byte)
 		err = ctx.Err()
 	}
 	if err == nil && old.broken {
-		err = ioError("set a damaged record aside", s.setAside(old.name))
+		err = ioError("set a damaged record aside", s.quarantine(old.name))
 	}
 	if err == nil {
 		err = ioError("rename a record", s.tree.Rename(tmp, recordsDir+"/"+old.name))
@@ -177,24 +177,24 @@ func (s *Store) write(name string, h *header, value []byte) error {
 	return ioError("write a record", errors.Join(err, f.Close()))
 }
 
-// setAside moves a broken record into quarantine, and makes room there.
-func (s *Store) setAside(name string) error {
+// quarantine moves a broken record into quarantine, and makes room there.
+func (s *Store) quarantine(name string) error {
 	if s.conf.quarantine == 0 {
 		return s.tree.Remove(recordsDir + "/" + name)
 	}
-	kept, err := s.tree.Names(quarantineDir)
+	quarantined, err := s.tree.Names(quarantineDir)
 	if err != nil {
 		return err
 	}
-	slices.Sort(kept) // their names begin with a time
-	for len(kept) >= s.conf.quarantine {
-		if err := s.tree.Remove(quarantineDir + "/" + kept[0]); err != nil {
+	slices.Sort(quarantined) // their names begin with a time
+	for len(quarantined) >= s.conf.quarantine {
+		if err := s.tree.Remove(quarantineDir + "/" + quarantined[0]); err != nil {
 			return err
 		}
-		kept = kept[1:]
+		quarantined = quarantined[1:]
 	}
-	aside := quarantineDir + "/" + time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + name
-	if err := s.tree.Rename(recordsDir+"/"+name, aside); err != nil {
+	target := quarantineDir + "/" + time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + name
+	if err := s.tree.Rename(recordsDir+"/"+name, target); err != nil {
 		return err
 	}
 	return s.tree.Sync(quarantineDir)
@@ -210,7 +210,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 		}
 		broken := 0
 		for _, name := range names {
-			meta, err := s.meta(ctx, name)
+			info, err := s.info(ctx, name)
 			switch {
 			case errors.Is(err, store.ErrCorrupt):
 				broken++
@@ -218,7 +218,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 			case err != nil:
 				yield(store.Meta{}, err)
 				return
-			case strings.HasPrefix(meta.Key, prefix) && !yield(meta, nil):
+			case strings.HasPrefix(info.Key, prefix) && !yield(info, nil):
 				return
 			}
 		}
@@ -248,7 +248,7 @@ func (s *Store) names(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (s *Store) meta(ctx context.Context, name string) (store.Meta, error) {
+func (s *Store) info(ctx context.Context, name string) (store.Meta, error) {
 	if err := s.begin(ctx, ""); err != nil {
 		return store.Meta{}, err
 	}

@@ -47,8 +47,8 @@ func decode(key string, doc bson.Raw) (store.Item, error) {
 	return store.Item{Key: key, Value: bytes.Clone(value), Version: version}, nil
 }
 
-// decodeMeta returns the Meta of a document that was read without its value.
-func decodeMeta(doc bson.Raw) (store.Meta, error) {
+// decodeInfo returns the Meta of a document that was read without its value.
+func decodeInfo(doc bson.Raw) (store.Meta, error) {
 	version, size, ok := decodeHead(doc)
 	id, isString := doc.Lookup(fieldID).StringValueOK()
 	key, err := decodeKey(id)

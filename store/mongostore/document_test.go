@@ -72,9 +72,9 @@ func TestDocumentRoundTrip(t *testing.T) {
 			if err != nil || item.Key != "k" || item.Version != version || !bytes.Equal(item.Value, value) {
 				t.Errorf("decode = %.80v, %v, want version %q", item, err, version)
 			}
-			meta, err := decodeMeta(raw)
-			if want := (store.Meta{Key: "k", Version: version, Size: int64(len(value))}); err != nil || meta != want {
-				t.Errorf("decodeMeta = %+v, %v, want %+v", meta, err, want)
+			info, err := decodeInfo(raw)
+			if want := (store.Meta{Key: "k", Version: version, Size: int64(len(value))}); err != nil || info != want {
+				t.Errorf("decodeMeta = %+v, %v, want %+v", info, err, want)
 			}
 			clear(raw) // the driver may use the message again
 			if !bytes.Equal(item.Value, value) {

@@ -143,8 +143,8 @@ func (s *Store) current(ctx context.Context, op, key string) (version store.Vers
 		if err != nil {
 			return err
 		}
-		meta, err := decodeMeta(doc)
-		version = meta.Version
+		info, err := decodeInfo(doc)
+		version = info.Version
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -173,12 +173,12 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 
 // yieldPage yields the items of page and reports whether the loop continues.
 func yieldPage(ctx context.Context, page []store.Meta, yield func(store.Meta, error) bool) bool {
-	for _, meta := range page {
+	for _, info := range page {
 		if err := ctx.Err(); err != nil {
 			yield(store.Meta{}, err)
 			return false
 		}
-		if !yield(meta, nil) {
+		if !yield(info, nil) {
 			return false
 		}
 	}
@@ -198,11 +198,11 @@ func (s *Store) page(ctx context.Context, filter bson.D) ([]store.Meta, error) {
 		}
 		defer cursor.Close(ctx) // the server has closed its own already
 		for cursor.Next(ctx) {
-			meta, err := decodeMeta(cursor.Current)
+			info, err := decodeInfo(cursor.Current)
 			if err != nil {
 				return err
 			}
-			page = append(page, meta)
+			page = append(page, info)
 		}
 		return cursor.Err()
 	})

@@ -36,9 +36,9 @@ func Example() {
 	item, err := s.Load(ctx, "https://example.com/token")
 	fmt.Printf("%s, %v\n", item.Value, err)
 
-	for meta := range inner.List(ctx, "") {
-		raw, _ := inner.Load(ctx, meta.Key)
-		fmt.Println("inner key:", meta.Key[:15]+"...")
+	for info := range inner.List(ctx, "") {
+		raw, _ := inner.Load(ctx, info.Key)
+		fmt.Println("inner key:", info.Key[:15]+"...")
 		fmt.Println("readable:", bytes.Contains(raw.Value, []byte("access")))
 	}
 	// Output:

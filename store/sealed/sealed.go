@@ -267,8 +267,8 @@ func (s *Store) names(ctx context.Context) iter.Seq2[name, error] {
 			yield(name{}, err)
 			return
 		}
-		for meta, err := range s.inner.List(ctx, namePrefix) {
-			n, ok := parseName(meta.Key)
+		for info, err := range s.inner.List(ctx, namePrefix) {
+			n, ok := parseName(info.Key)
 			if err == nil && !ok {
 				continue // not ours
 			}

@@ -111,11 +111,11 @@ func TestPrefixes(t *testing.T) {
 					want = append(want, key)
 				}
 			}
-			for meta, err := range s.List(t.Context(), prefix) {
+			for info, err := range s.List(t.Context(), prefix) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got = append(got, meta.Key)
+				got = append(got, info.Key)
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
@@ -163,12 +163,12 @@ func TestOneConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := 0
-		for meta, err := range s.List(t.Context(), "k") {
-			if want := fmt.Sprintf("k%04d", seen); err != nil || meta.Key != want || meta.Size != 1 {
-				t.Fatalf("item %d is %+v, %v, want %s", seen, meta, err, want)
+		for info, err := range s.List(t.Context(), "k") {
+			if want := fmt.Sprintf("k%04d", seen); err != nil || info.Key != want || info.Size != 1 {
+				t.Fatalf("item %d is %+v, %v, want %s", seen, info, err, want)
 			}
 			if seen%100 == 0 {
-				wantValue(t, s, meta.Key, "v")
+				wantValue(t, s, info.Key, "v")
 			}
 			seen++
 		}
