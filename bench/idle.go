@@ -49,7 +49,7 @@ var theDocument = new(document)
 // idling fills something with n resources, and returns what it then costs.
 func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Closer, error)) (sample, error) {
 	before := heapInUse()
-	kept, err := fill()
+	subject, err := fill()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Clos
 		heap / float64(n), float64(runtime.NumGoroutine()), median(gcWall, itself), median(gcCPU, itself),
 		100 * used.cpu.Seconds() / span.Seconds(), used.switches / span.Seconds(),
 	}
-	return s, kept.Close()
+	return s, subject.Close()
 }
 
 // heapInUse returns how much memory is used after a collection.

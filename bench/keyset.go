@@ -95,7 +95,7 @@ func newSigner(alg string, signs bool) (crypto.Signer, error) {
 
 const rsaBits = 2048
 
-// A madeUp key is a public key that nobody can sign with.
+// A madeUp key is a public key without a private key.
 type madeUp struct{ public *rsa.PublicKey }
 
 // Public implements crypto.Signer.

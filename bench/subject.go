@@ -100,8 +100,8 @@ func (s *subject) verifies(ctx context.Context, token string) error {
 	return within(ctx, s.patience, func(ctx context.Context) error { return s.verify(ctx, token) })
 }
 
-// renew has the keys fetched anew. Whether that brings any is not its concern.
-func (s *subject) renew(ctx context.Context) {
+// refetch makes the library fetch its keys again. It ignores whether that succeeds.
+func (s *subject) refetch(ctx context.Context) {
 	_ = within(ctx, s.patience, func(ctx context.Context) error { // see above
 		if s.refresh == nil {
 			return s.verify(ctx, s.unknown())

@@ -136,7 +136,7 @@ func sameKey(got crypto.PublicKey, key jwkstest.Key) bool {
 	return ok && public.Equal(got)
 }
 
-// wantKeyAtOnce checks that src has key and that nobody waits for it.
+// wantKeyAtOnce checks that src has key and that it is returned without waiting.
 func wantKeyAtOnce(t testing.TB, src jwks.KeySource, key jwkstest.Key) {
 	t.Helper()
 	start := time.Now()

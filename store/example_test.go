@@ -59,7 +59,7 @@ func (readOnly) Store(context.Context, string, []byte, store.Condition) (store.V
 
 func (readOnly) Delete(context.Context, string, store.Condition) error { return errReadOnly }
 
-// As forwards Ping. Close stays with whoever opened the inner store.
+// As forwards Ping. The code that opened the inner store still closes it.
 func (r readOnly) As(target any) bool {
 	p, ok := target.(*store.Pinger)
 	if !ok {

@@ -122,8 +122,8 @@ func (s *storeCommand) takeQuery(pattern, priority string) string {
 	return ""
 }
 
-// flagProblem says what is wrong with the flags for this verb. An empty filter would
-// select all, which whoever gave it did not mean.
+// flagProblem says what is wrong with the flags for this verb. An empty filter is an
+// error: it would select all records, which the user cannot have meant.
 func (s *storeCommand) flagProblem(flags *flag.FlagSet) string {
 	var problem string
 	picked := false

@@ -10,14 +10,14 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// asidePrefix begins the names under which a cache keeps damaged records aside.
-const asidePrefix = "quarantine."
+// quarantinePrefix begins the keys under which a cache quarantines damaged records.
+const quarantinePrefix = "quarantine."
 
 // A checkup counts what check found.
 type checkup struct {
-	good, aside int
-	bad         map[string]int // by kind
-	unlisted    bool           // there are more that cannot be read, but not how many
+	good, quarantined int
+	bad               map[string]int // by kind
+	unlisted          bool           // there are more that cannot be read, but not how many
 
 	problems strings.Builder // a line for each
 }
@@ -34,8 +34,8 @@ func (s *storeCommand) check(ctx context.Context, records, files store.Storage) 
 			found.noteProblem("some records", err)
 			continue
 		}
-		if strings.HasPrefix(item.Key, asidePrefix) {
-			found.aside++
+		if strings.HasPrefix(item.Key, quarantinePrefix) {
+			found.quarantined++
 			continue
 		}
 		found.note(item.Key, readRecord(ctx, records, item.Key))
@@ -129,8 +129,8 @@ func (c *checkup) report() string {
 	if c.unlisted {
 		parts = append(parts, "others not readable")
 	}
-	if c.aside > 0 {
-		parts = append(parts, fmt.Sprintf("%d in quarantine", c.aside))
+	if c.quarantined > 0 {
+		parts = append(parts, fmt.Sprintf("%d in quarantine", c.quarantined))
 	}
 	return c.problems.String() + strings.Join(parts, ", ") + "\n"
 }

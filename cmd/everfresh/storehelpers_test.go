@@ -34,7 +34,7 @@ type keptResource struct {
 var keptResources = []keptResource{
 	{"/low?tenant=1&key=" + secret, []everfresh.RegisterOption{everfresh.WithPriority(store.Low)}},
 	{"/normal", nil},
-	{"/high?tenant=2", []everfresh.RegisterOption{everfresh.WithPriority(store.High), everfresh.WithKey("dear")}},
+	{"/high?tenant=2", []everfresh.RegisterOption{everfresh.WithPriority(store.High), everfresh.WithKey("gold")}},
 }
 
 // fillStore lets a cache keep all resources in s, and returns their origin.

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// notifyResize listens for SIGWINCH, so that a resized window is drawn anew at once.
+// notifyResize listens for SIGWINCH, so that a resized window is redrawn at once.
 func notifyResize() (changed <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGWINCH)

@@ -210,7 +210,7 @@ func until(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// TestWatchResized: a live table is laid out anew at once when the window changes, and
+// TestWatchResized: a live table is laid out again at once when the window changes, and
 // its last one stays.
 func TestWatchResized(t *testing.T) {
 	base, _ := watchOrigin(t)
@@ -235,7 +235,7 @@ func TestWatchResized(t *testing.T) {
 		select {
 		case resized <- os.Interrupt: // any signal does
 		case <-time.After(10 * time.Second):
-			t.Fatal("nobody listens for a resize")
+			t.Fatal("a resize is not handled")
 		}
 		until(t, "a narrow frame", func() bool {
 			frames := strings.Split(out.String(), cursorHome)

@@ -44,8 +44,8 @@ var (
 )
 
 const (
-	// believed is the largest Content-Length for which memory is set aside at
-	// once. A longer body gets its memory as its bytes come.
+	// believed is the largest Content-Length for which memory is allocated at once. The
+	// memory for a longer body grows as its bytes arrive.
 	believed = 16 << 20
 	// emptyReads is how many reads in a row may yield neither bytes nor an error.
 	emptyReads = 100

@@ -1,4 +1,4 @@
-// Package dispatch runs callbacks off the path of whoever has something to tell.
+// Package dispatch runs callbacks in a goroutine of its own, so that its callers need not wait for them.
 package dispatch
 
 import (
@@ -30,7 +30,7 @@ type Queue struct {
 	before  int  // how many queued callbacks go before the report of dropped
 	running bool // there is a dispatcher
 	closed  bool
-	idle    chan struct{} // closed when the dispatcher ends; nil while nobody waits for that
+	idle    chan struct{} // closed when the dispatcher ends; nil unless a Wait needs it
 }
 
 // New returns a queue that holds up to size callbacks, besides the one that runs; a

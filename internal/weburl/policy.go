@@ -103,11 +103,11 @@ func Prefix(prefix string) (func(*url.URL) bool, error) {
 	if base, err = Canonical(base); err != nil {
 		return nil, err
 	}
-	settled := settle(base.Path)
+	decoded := decodePath(base.Path)
 	return func(u *url.URL) bool {
 		return u.Scheme == base.Scheme && u.Host == base.Host &&
 			u.RawPath == "" && u.Path == cleanPath(u.Path) &&
-			below(u.Path, base.Path) && below(settle(u.Path), settled)
+			below(u.Path, base.Path) && below(decodePath(u.Path), decoded)
 	}, nil
 }
 
@@ -120,10 +120,10 @@ func below(p, dir string) bool {
 	return rest == "" || rest[0] == '/' || strings.HasSuffix(dir, "/")
 }
 
-// settle decodes p until no percent-encoding is left and cleans it. It decodes on
+// decodePath decodes p until no percent-encoding is left and cleans it. It decodes on
 // a stack, in one pass: repeated passes over "%25252525..." take quadratic time. The
 // result is the same, because two encoded bytes never overlap.
-func settle(p string) string {
+func decodePath(p string) string {
 	out := make([]byte, 0, len(p))
 	for i := range len(p) {
 		out = append(out, p[i])

@@ -35,8 +35,8 @@ func Redact(raw string) string {
 	if u.User == nil && u.RawQuery == "" && !strings.Contains(raw, "#") {
 		return shorten(raw)
 	}
-	kept := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
-	return shorten(kept.String() + redactQuery(u.RawQuery))
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return shorten(shown.String() + redactQuery(u.RawQuery))
 }
 
 // hidesHost reports whether a mistyped URL may carry its userinfo where none is

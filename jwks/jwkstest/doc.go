@@ -29,7 +29,7 @@
 //
 // [Issuer.Rotate] makes a key, publishes it, and signs with it from then on; older
 // keys stay until [Issuer.Withdraw]. Its two steps can be taken apart, to sign with
-// a key that nobody can know yet:
+// a key that no client can know yet:
 //
 //	next := iss.NewKey("RS256")
 //	token := iss.Sign(claims, jwkstest.SignedBy(next)) // not published
@@ -48,7 +48,7 @@
 //	iss.Sign(claims, jwkstest.Tampered())                     // wrong signature
 //	iss.Sign(claims, jwkstest.WithHeader("kid", "unknown"))   // nil: without kid
 //	iss.Sign(claims, jwkstest.WithHeader("alg", "RS256"))     // not the key's
-//	iss.Sign(claims, jwkstest.SignedBy(iss.NewKey("ES256")))  // by nobody's key
+//	iss.Sign(claims, jwkstest.SignedBy(iss.NewKey("ES256")))  // by an unpublished key
 //
 // # Faults
 //

@@ -146,7 +146,7 @@ func (e *Endpoint) guard(f *fault, r *http.Request, h http.Handler) http.Handler
 	return http.HandlerFunc(func(w http.ResponseWriter, inner *http.Request) {
 		switch {
 		case r.Context().Err() != nil:
-			panic(http.ErrAbortHandler) // nobody waits
+			panic(http.ErrAbortHandler) // the client is gone
 		case e.current() != f:
 			e.pass(w, r)
 		default:

@@ -62,8 +62,8 @@ func New(opts ...Option) *Issuer {
 	i := &Issuer{path: u.Path, origin: u.Scheme + "://" + u.Host, fields: make(map[string]any)}
 	dir := strings.TrimSuffix(u.Path, "/")
 	i.keySet = &Endpoint{issuer: i, path: dir + "/jwks.json", document: i.keyDocument}
-	i.discovery = &Endpoint{issuer: i, path: dir + "/.well-known/openid-configuration", document: i.metaDocument}
-	i.metadata = &Endpoint{issuer: i, path: "/.well-known/oauth-authorization-server" + dir, document: i.metaDocument}
+	i.discovery = &Endpoint{issuer: i, path: dir + "/.well-known/openid-configuration", document: i.metadataDocument}
+	i.metadata = &Endpoint{issuer: i, path: "/.well-known/oauth-authorization-server" + dir, document: i.metadataDocument}
 	i.Rotate(c.algorithm)
 	return i
 }
@@ -196,7 +196,7 @@ func (i *Issuer) keyDocument() []byte {
 	return marshal(map[string]any{"keys": keys})
 }
 
-func (i *Issuer) metaDocument() []byte {
+func (i *Issuer) metadataDocument() []byte {
 	issuer, dir, keys := i.URL(), strings.TrimSuffix(i.URL(), "/"), i.keySet.URL()
 	i.mu.Lock()
 	defer i.mu.Unlock()

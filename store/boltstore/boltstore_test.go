@@ -171,7 +171,7 @@ func TestReadOnlyFile(t *testing.T) {
 }
 
 // TestBucketIsGone proves that a store does not make its bucket again, whose versions
-// would begin anew.
+// would begin again.
 func TestBucketIsGone(t *testing.T) {
 	db := openDB(t, newPath(t))
 	s := newStore(t, db)

@@ -17,7 +17,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// TestDirectory: names tell nothing of keys, and nobody else can read the files.
+// TestDirectory: names show nothing of keys, and no other user can read the files.
 func TestDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "parents", "store")
 	s := openStore(t, dir)
@@ -214,9 +214,9 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// TestOpenWhileSomebodyWrites: Open does not wait for ever, and does not take away
+// TestOpenDuringAWrite: Open does not wait forever, and does not take away
 // what may be in use.
-func TestOpenWhileSomebodyWrites(t *testing.T) {
+func TestOpenDuringAWrite(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		writer := openStore(t, dir)

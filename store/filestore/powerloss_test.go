@@ -148,7 +148,7 @@ func TestPowerLossWhileADamagedRecordIsReplaced(t *testing.T) {
 	}
 }
 
-// TestDeleteOfAbsentKeyIsDurable: somebody else's Delete may have ended before its
+// TestDeleteOfAbsentKeyIsDurable: another process's Delete may have ended before its
 // sync, and its removal must not come undone after one that returned.
 func TestDeleteOfAbsentKeyIsDurable(t *testing.T) {
 	disk := newMemTree()

@@ -44,7 +44,7 @@ func inRange(id string, filter bson.D) bool {
 	return (id > from || id == from && bounds[0].Key == "$gte") && id < end && bounds[1].Key == "$lt"
 }
 
-// FuzzDecodeKey takes what somebody else may have used as an _id.
+// FuzzDecodeKey tries values that other programs may have used as an _id.
 func FuzzDecodeKey(f *testing.F) {
 	for _, id := range []string{"", "6b", "6B", "6", "6g", " 6b", "ff", "é", "6b\x00"} {
 		f.Add(id)

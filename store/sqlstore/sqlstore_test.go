@@ -79,7 +79,7 @@ func TestNewerSchema(t *testing.T) {
 	})
 }
 
-// TestForeignTable proves that a table of somebody else is left alone.
+// TestForeignTable proves that another program's table is left alone.
 func TestForeignTable(t *testing.T) {
 	onEach(t, "foreign_table", func(t *testing.T, target target, opt sqlstore.Option) {
 		db := target.open(t)
@@ -215,7 +215,7 @@ func TestMissingTable(t *testing.T) {
 }
 
 // TestErrorsQuoteNothing makes the database itself put a key and a value into its
-// error, as a trigger or a constraint of somebody else may.
+// error, as another program's trigger or constraint may.
 func TestErrorsQuoteNothing(t *testing.T) {
 	const secret = "canary"
 	raise := map[string]string{
@@ -242,7 +242,7 @@ func TestErrorsQuoteNothing(t *testing.T) {
 	})
 }
 
-// TestLockedRow makes a write wait for a transaction of somebody else.
+// TestLockedRow makes a write wait for another transaction.
 func TestLockedRow(t *testing.T) {
 	onEach(t, "locked_row", func(t *testing.T, target target, opt sqlstore.Option) {
 		s := newStore(t, target.open(t), target.dialect, opt, sqlstore.WithLockWait(time.Hour))

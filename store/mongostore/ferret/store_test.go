@@ -133,7 +133,7 @@ func TestConditionsAreExact(t *testing.T) {
 	wantValue(t, s, "v")
 }
 
-// TestForeignDocuments has documents that somebody else has put into the collection.
+// TestForeignDocuments has documents that another program has put into the collection.
 func TestForeignDocuments(t *testing.T) {
 	id := bson.E{Key: "_id", Value: "6b"} // k
 	for name, doc := range map[string]bson.D{
