@@ -91,7 +91,7 @@ func TestStoreList(t *testing.T) {
 
 func TestStoreShow(t *testing.T) {
 	dir, base := newStore(t)
-	got := storeRun(t, "show", dir, base+keptResources[0].path)
+	got := storeRun(t, "show", dir, base+storedResources[0].path)
 	const moment = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
 	wantMatch(t, got, exitOK, `key: +`+base+`/low\?tenant=…&key=…
 version: +\d+
@@ -252,10 +252,10 @@ func TestStoreKeyFile(t *testing.T) {
 		"":                                    "no line names:HEX",
 		"names:" + hexNames:                   "no line ID:HEX",
 		"old:" + hexOld:                       "no line names:HEX",
-		"names:" + hexNames + "\n\n" + hexOld: "line 3: invalid key: no colon after its id",
+		"names:" + hexNames + "\n\n" + hexOld: "line 3: invalid key: no colon after the id",
 		"names:" + hexNames + "\nold:" + hexOld[1:]:                 "line 2: invalid key: a secret is 64 hexadecimal digits",
 		"names:" + hexNames + "\nnames:" + hexNew:                   "line 2: a second secret of names",
-		"names:" + hexNames + "\nold:" + hexOld + "\nold:" + hexNew: "invalid key: two keys have one id",
+		"names:" + hexNames + "\nold:" + hexOld + "\nold:" + hexNew: "invalid key: two keys have the same id",
 		"names:" + strings.Repeat("0", 64):                          "line 1: invalid key: the secret is all zeros",
 	} {
 		file := writeKeys(t, content)

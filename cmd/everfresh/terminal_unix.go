@@ -16,7 +16,7 @@ func notifyResize() (changed <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
-// windowSize asks the kernel for the size of a terminal; ok is false if f is none.
+// windowSize asks the kernel for the size of a terminal; ok is false if f is not a terminal.
 func windowSize(f *os.File) (width, height int, ok bool) {
 	var size struct{ rows, cols, x, y uint16 }
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
