@@ -20,7 +20,7 @@ import (
 
 var (
 	idleColumns    = []string{"heap-B/resource", "goroutines", "gc-ms", "gc-cpu-ms", "idle-cpu-%", "switches/s"}
-	idleHeap       = metric{name: "heap", unit: " B", column: "heap B a resource", of: field(0)}
+	idleHeap       = metric{name: "heap", unit: " B", column: "heap B per resource", of: field(0)}
 	idleGoroutines = metric{name: "goroutines", column: "goroutines", of: field(1)}
 	idleGC         = metric{name: "collection", unit: " ms", column: "collection ms", of: field(2)}
 	idleGCCPU      = metric{name: "collection's CPU", unit: " ms", column: "its CPU ms", of: field(3)}

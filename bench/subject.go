@@ -112,8 +112,8 @@ func (s *subject) refetch(ctx context.Context) {
 
 var errHangs = errors.New("does not return with its context")
 
-// within runs f for at most d. An f that hangs nevertheless, as some of what is compared
-// does, is left behind until this process ends, which is soon.
+// within runs f for at most d. If f hangs, which some libraries do, it is left behind until
+// this process ends, which is soon.
 func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
 	const grace = 500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, d)

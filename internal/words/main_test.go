@@ -34,7 +34,7 @@ func TestGoFiles(t *testing.T) {
 		{"function", "package p\nfunc mustBeEmpty() {}\n", []finding{{2, "must"}}},
 		{"method", "package p\nfunc (t t) warmStart() {}\n", []finding{{2, "warm"}}},
 		{"type", "package p\ntype hostMeta int\n", []finding{{2, "meta"}}},
-		{"type parameter", "package p\nfunc f[Meta any]() {}\n", []finding{{2, "meta"}}},
+		{"type parameter", "package p\nfunc f[KeptValue any]() {}\n", []finding{{2, "kept"}}},
 		{"constant", "package p\nconst maxKept = 1\n", []finding{{2, "kept"}}},
 		{"variable", "package p\nvar a, warm = 1, 2\n", []finding{{2, "warm"}}},
 		{"field", "package p\ntype t struct{ renewed int }\n", []finding{{2, "renewed"}}},
