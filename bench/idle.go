@@ -62,7 +62,7 @@ func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Clos
 		}
 		gcWall, gcCPU = append(gcWall, wall), append(gcCPU, cpu)
 	}
-	debug.FreeOSMemory() // else the runtime returns memory to the system while nothing is to happen
+	debug.FreeOSMemory() // otherwise the runtime would return memory to the system during the measurement
 	used, err := rest(ctx, span)
 	if err != nil {
 		return nil, err

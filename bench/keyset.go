@@ -25,7 +25,7 @@ type keySet struct {
 	issuer *jwkstest.Issuer // without a network
 	data   []byte
 	last   jwkstest.Key
-	tokens map[string]string // likewise
+	tokens map[string]string // by algorithm
 }
 
 // newKeySet makes a set of n keys, a multiple of 3.

@@ -271,7 +271,7 @@ func (t *trial) hangs(ctx context.Context) error {
 		defer wg.Wait()
 		defer stop()
 		wg.Go(func() { s.refetch(hanging) })
-		if err := pause(ctx, 10*issuerLatency); err != nil { // it is under way
+		if err := pause(ctx, 10*issuerLatency); err != nil { // it is in progress
 			return err
 		}
 		begin := time.Now()

@@ -109,7 +109,7 @@ func (s *sink) skipped() []jwks.Skipped {
 	return found
 }
 
-// ready waits for the first key set, and until nothing is under way.
+// ready waits for the first key set, and until nothing is in progress.
 func ready(t testing.TB, src *jwks.Source) *jwks.Source {
 	t.Helper()
 	if err := src.Ready(t.Context()); err != nil {

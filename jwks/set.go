@@ -212,7 +212,7 @@ func (s *Set) usable() bool {
 type Skipped struct { //nolint:errname // It is a key first, of those that Set.Skipped returns.
 	Index int    // its place in the array of keys, from 0
 	ID    string // its kid if it can be read, truncated to 256 bytes; chosen by the issuer
-	Type  string // its kty, likewise
+	Type  string // its kty, in the same way
 	Err   error  // why; its text contains nothing of the key itself
 }
 

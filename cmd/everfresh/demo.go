@@ -143,7 +143,7 @@ func (d *demo) view(o *origin, b *eventLog, r *reader, list []watched) view {
 	}
 }
 
-// within returns ctx with an end after length; 0 is no end.
+// within returns ctx with a deadline after length; 0 means no deadline.
 func within(ctx context.Context, length time.Duration) (context.Context, context.CancelFunc) {
 	if length == 0 {
 		return context.WithCancel(ctx)

@@ -13,7 +13,7 @@ import (
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
-// An answer is what is of interest in a response besides its body.
+// An answer has the parts of a response that matter, apart from its body.
 type answer struct {
 	code     int
 	header   http.Header

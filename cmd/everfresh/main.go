@@ -85,7 +85,7 @@ func dispatch(ctx context.Context, command string, args []string, std console) e
 	}
 }
 
-// report tells of err and returns the exit code for it.
+// report prints err and returns the exit code for it.
 func report(std console, err error) int {
 	var wrong *usageError
 	switch {

@@ -159,7 +159,7 @@ const (
 	waiting    = "waiting" // for its first value
 	refreshing = "refreshing"
 	fresh      = "fresh"
-	stale      = "stale" // and served all the same
+	stale      = "stale" // but still served
 )
 
 var stateStyle = map[string]style{waiting: dim, refreshing: cyan, fresh: green, stale: yellow}

@@ -27,7 +27,7 @@ type watchCommand struct {
 	operands []string
 }
 
-// leastEvery is the cache's refresh window, below which there is no interval.
+// leastEvery is the minimum interval, which is the cache's refresh window.
 const leastEvery = 10 * time.Millisecond
 
 // runWatch is the command watch.

@@ -159,8 +159,8 @@ func (p *Pool) Go(f func()) bool {
 }
 
 // Close keeps further tasks from starting and returns those that were parked, in no
-// particular order. They will not run; it is up to the owner to report that. Tasks that
-// are running go on; see Wait. A further Close returns nil. Close is O(parked tasks).
+// particular order. They will not run, which the owner should report. Tasks that
+// are running continue; see Wait. A further Close returns nil. Close is O(parked tasks).
 func (p *Pool) Close() []*Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,7 +216,7 @@ func (p *Pool) work(q *hostQueue, t *Task) {
 			return
 		}
 		// Run has panicked or called runtime.Goexit, which ends this goroutine, too:
-		// another one goes on in its place.
+		// another one takes its place.
 		if q, t = p.next(q); t != nil {
 			go p.work(q, t)
 		}

@@ -117,7 +117,7 @@ type own struct{ error }
 
 func (e own) Unwrap() error { return e.error }
 
-// Own marks err as harmless, so that it passes [Error] as it is.
+// Own marks err as harmless, so that [Error] returns it unchanged.
 func Own(err error) error { return own{err} }
 
 // safeError returns the part of err whose text is known to be harmless, or nil.

@@ -56,7 +56,7 @@ func parseFixdate(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := time.Date(year, time.Month(month+1), day, hour, minute, second, 0, time.UTC)
-	if t.Day() != day { // there is no such day
+	if t.Day() != day { // no such day
 		return time.Time{}, false
 	}
 	return t, true

@@ -197,7 +197,7 @@ func foldPort(port string) (string, bool) {
 	return strings.TrimLeft(port, "0"), err == nil && n > 0
 }
 
-// foldHost returns the canonical spelling of a host without its port, or "" if
+// foldHost returns the canonical form of a host without its port, or "" if
 // the host is invalid.
 func foldHost(host string) string {
 	if strings.HasPrefix(host, "[") {

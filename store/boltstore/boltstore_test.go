@@ -72,7 +72,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a file that is not bbolt's", path, boltstore.WithBucket("b"), store.ErrCorrupt},
 		{"a directory that is not there", filepath.Join(path+".d", "records.db"), boltstore.WithBucket("b"), os.ErrNotExist},
 		{"a bucket without a name", newPath(t), boltstore.WithBucket(""), bolterrors.ErrBucketNameRequired},
-		{"to wait for ever", newPath(t), boltstore.WithTimeout(0), nil},
+		{"to wait forever", newPath(t), boltstore.WithTimeout(0), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := boltstore.Open(tt.path, tt.opt)

@@ -331,7 +331,7 @@ type badFile struct{ readFile }
 
 func (badFile) Read([]byte) (int, error) { return 0, syscall.EIO }
 
-// TestBadPlaceOnDisk: a record that cannot be read does not stop its key for ever.
+// TestBadPlaceOnDisk: a record that cannot be read does not stop its key forever.
 func TestBadPlaceOnDisk(t *testing.T) {
 	disk := &badDisk{tree: newMemTree()}
 	s, err := memStore(disk)

@@ -16,7 +16,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// canary is what no text of an error may have.
+// canary is a text that no error may contain.
 const canary = "canary-in-the-coal-mine"
 
 func writeError(code int) error {

@@ -264,7 +264,7 @@ func hang(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
 			if _, ok := ctx.Deadline(); ok {
-				<-context.WithoutCancel(ctx).Done() // for ever
+				<-context.WithoutCancel(ctx).Done() // forever
 			}
 		}
 	}

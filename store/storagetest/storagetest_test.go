@@ -212,7 +212,7 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestRunInChild has no meaning but in the process that TestRun starts.
+// TestRunInChild only has a meaning in the process that TestRun starts.
 func TestRunInChild(t *testing.T) {
 	if os.Getenv("STORAGETEST_CHILD") == "" {
 		return
