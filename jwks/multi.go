@@ -66,6 +66,8 @@ func issuerOf(claims []byte) (iss string, err error) {
 	if claims = bytes.TrimSpace(claims); !json.Valid(claims) || !utf8.Valid(claims) || claims[0] != '{' {
 		return "", malformed("claims are not a JSON object")
 	}
+
+	// Compare names without regard to case, to notice members that other parsers might use.
 	found := false
 	err = eachMember(claims, func(name, value []byte) (err error) {
 		switch {

@@ -90,6 +90,8 @@ func (p *parser) key(raw []byte) (Key, error) {
 	if raw[0] != '{' {
 		return k, errors.New("not a JSON object")
 	}
+
+	// Collect the members first: their order is arbitrary.
 	var m members
 	if err := eachMember(raw, m.set); err != nil {
 		return k, err
@@ -97,6 +99,8 @@ func (p *parser) key(raw []byte) (Key, error) {
 	if err := k.describe(&m); err != nil {
 		return k, err
 	}
+
+	// Then parse the public key, and keep those of its algorithms that the document allows.
 	algs, err := p.public(raw, &k, &m)
 	if err != nil {
 		return k, err
@@ -109,12 +113,15 @@ func (p *parser) public(raw []byte, k *Key, m *members) (algorithms, error) {
 	if strings.EqualFold(k.Type, "oct") {
 		return 0, errSymmetric
 	}
+	// A parser of the caller goes first, and may leave the key to the built-in ones.
 	if custom, ok := p.custom[k.Type]; ok {
 		algs, err := custom.call(raw, k)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return algs, err
 		}
 	}
+
+	// The built-in types.
 	var (
 		algs algorithms
 		err  error

@@ -46,10 +46,14 @@ func Parse(data []byte, opts ...ParseOption) (*Set, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
+
+	// A document that is not a key set is an error as a whole.
 	list, count, err := keyList(data)
 	if err != nil {
 		return nil, err
 	}
+
+	// A key that cannot be used is only left out.
 	keys, skipped := make([]Key, 0, count), []Skipped(nil)
 	index := 0
 	eachElement(list, func(raw []byte) {
@@ -73,6 +77,8 @@ func keyList(data []byte) (list []byte, count int, err error) {
 	if data[0] != '{' {
 		return nil, 0, invalidSet("not a JSON object")
 	}
+
+	// Find the member "keys"; the last one counts.
 	err = eachMember(data, func(name, value []byte) error {
 		if string(name) == "keys" {
 			list = value
@@ -85,6 +91,8 @@ func keyList(data []byte) (list []byte, count int, err error) {
 	if len(list) == 0 || list[0] != '[' {
 		return nil, 0, invalidSet(`no array of "keys"`)
 	}
+
+	// Count the keys before any of them is parsed.
 	eachElement(list, func([]byte) { count++ })
 	if count > maxKeys {
 		return nil, 0, fmt.Errorf("jwks: %w: %d keys, more than %d", ErrInvalidSet, count, maxKeys)

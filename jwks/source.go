@@ -233,6 +233,8 @@ func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *ever
 	case len(kid) > maxKeyID:
 		return nil, nil, notFound(kid, alg)
 	}
+
+	// Fetch a newer set only if the present one does not know the key.
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -242,6 +244,8 @@ func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *ever
 			return nil, nil, err
 		}
 	}
+
+	// Say why there is no key: the ID is unknown, or its key is for another algorithm.
 	found := snap.Value.fitting(kid, alg)
 	switch {
 	case len(found) > 0:

@@ -98,6 +98,8 @@ func (j *jws) readHeader(header []byte) error {
 	if header = skipSpace(header); header[0] != '{' {
 		return malformed("header is not a JSON object")
 	}
+
+	// Store the members and reject duplicates.
 	var names [maxHeaderMembers][]byte
 	n := 0
 	err := eachMember(header, func(name, value []byte) error {

@@ -134,9 +134,11 @@ type plan struct {
 // a response made by hand often leaves the field out.
 func (l Limits) plan(resp *http.Response) (plan, error) {
 	p := plan{max: max(l.Max, 0), encodedMax: math.MaxInt64}
+	// The transport has decoded the body; the end of the gzip data marks its end.
 	if resp.Uncompressed {
 		return p, nil
 	}
+	// Reject a body whose truncation would not be noticed.
 	if unframed(resp) && !l.AllowUnframed {
 		return p, ErrUnframed
 	}
@@ -144,6 +146,8 @@ func (l Limits) plan(resp *http.Response) (plan, error) {
 	if p.gzip, err = gzipped(resp.Header); err != nil {
 		return p, err
 	}
+
+	// Without a content coding, the announced length is that of the result.
 	length := max(resp.ContentLength, 0)
 	if !p.gzip {
 		p.length = length
@@ -152,6 +156,8 @@ func (l Limits) plan(resp *http.Response) (plan, error) {
 		}
 		return p, nil
 	}
+
+	// With one, it can only be checked against the limit for encoded bodies.
 	if p.max < math.MaxInt64/4 {
 		p.encodedMax = 2*p.max + 4<<10
 	}

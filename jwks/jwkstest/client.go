@@ -86,6 +86,8 @@ func (i *Issuer) roundTrip(req *http.Request) (*http.Response, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+
+	// Run the handler, and fail as net/http would.
 	rec := httptest.NewRecorder()
 	aborted := i.runHandler(rec, incoming(req))
 	switch {
@@ -94,6 +96,8 @@ func (i *Issuer) roundTrip(req *http.Request) (*http.Response, error) {
 	case aborted && !rec.Flushed:
 		return nil, fmt.Errorf("jwkstest: the connection was closed: %w", io.EOF)
 	}
+
+	// Complete the response as a server would, with a Date and without deleted fields.
 	resp := rec.Result()
 	resp.Request = req
 	if _, set := resp.Header["Date"]; !set {

@@ -33,12 +33,16 @@ func do[T any](ctx context.Context, s *Store, op string, f func() (T, error)) (T
 	if err := s.begin(); err != nil {
 		return none, err
 	}
+
+	// The buffer lets the goroutine end if the caller has left.
 	done := make(chan result[T], 1)
 	go func() {
 		defer s.calls.Done()
 		value, err := guard(f, s.breakDown)
 		done <- result[T]{value, err}
 	}()
+
+	// Return with the first of: the result, a broken store, the end of ctx.
 	select {
 	case r := <-done:
 		if r.err != nil {

@@ -85,6 +85,8 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	if conf.maxValue < 0 || conf.quarantine < 0 {
 		return nil, errors.New("filestore: negative value for an option")
 	}
+
+	// Everything below is opened through root, so no link can lead out of dir.
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("filestore: %w", err)
 	}
@@ -96,6 +98,8 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("filestore: %w", err), root.Close())
 	}
+
+	// From here on, Close closes both files.
 	s := newStore(rootTree{root}, newLock(fileLock{file}), conf)
 	s.closers = []io.Closer{file, root}
 	if err := s.prepare(); err != nil {

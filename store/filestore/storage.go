@@ -40,6 +40,8 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 		return "", err
 	}
 	defer s.lock.release()
+
+	// Check the condition and write while no other process can.
 	name := fileName(key)
 	old, err := s.find(name, cond)
 	if err != nil {

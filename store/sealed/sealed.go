@@ -105,6 +105,7 @@ func (s *Store) load(ctx context.Context, n name) (loaded, error) {
 	if got.record, err = s.keys().open(n, item.Value); err != nil {
 		return got, err
 	}
+	// An earlier position than one that was seen means that an old record was put back.
 	if got.position < before.position {
 		return got, fmt.Errorf("%w: %w", store.ErrCorrupt, ErrReplayed)
 	}
@@ -133,10 +134,14 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	if want, ok := cond.Want(); ok {
 		return s.storeIf(ctx, n, r, want)
 	}
+
+	// Without a condition, the position of the present record has to be known.
 	known := s.seen.of(n)
 	if known.position == 0 {
 		return s.replace(ctx, n, r)
 	}
+
+	// Try with the remembered version first, which saves a Load if it is current.
 	version, err := s.write(ctx, n, r, known, store.IfVersion(known.version))
 	if errors.Is(err, store.ErrConflict) {
 		return s.replace(ctx, n, r)
@@ -151,6 +156,8 @@ func (s *Store) replace(ctx context.Context, n name, r record) (store.Version, e
 		if err != nil {
 			return "", err
 		}
+
+		// An item that the inner store cannot read has no version to compare with.
 		cond := store.IfVersion(current.version)
 		if !readable {
 			cond = store.Any()
@@ -198,6 +205,8 @@ func (s *Store) current(ctx context.Context, n name) (m mark, readable bool, err
 // write writes r with a position after that of its predecessor.
 func (s *Store) write(ctx context.Context, n name, r record, before mark, cond store.Condition) (store.Version, error) {
 	r.position = max(before.position, s.seen.of(n).position) + 1
+	// The history of the key is unknown. The time is later than any position in it, unless a
+	// clock was ahead.
 	if before.version == "" || before.position == 0 {
 		r.position = max(r.position, uint64(time.Now().UnixNano())) //nolint:gosec // After 1970.
 	}

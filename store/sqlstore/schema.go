@@ -112,6 +112,8 @@ func (s *Store) migrate(ctx context.Context, steps [][]string) error {
 		if err != nil || have == len(steps) {
 			return err
 		}
+
+		// change looks again: another process may have migrated meanwhile.
 		tx, err := s.db.BeginTx(ctx, s.txOptions())
 		if err != nil {
 			return err
@@ -146,6 +148,7 @@ func (s *Store) schemaVersion(ctx context.Context) (version int, err error) {
 // change runs in a transaction. In SQLite, the transaction fails as locked if another
 // one has begun to write since it first read, and is retried from its beginning.
 func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error {
+	// Processes that start at the same time wait for each other here.
 	if s.queries.lock != "" {
 		if _, err := tx.ExecContext(ctx, s.queries.lock, s.queries.lockKey); err != nil {
 			return err
@@ -154,6 +157,8 @@ func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error 
 	if _, err := tx.ExecContext(ctx, s.queries.makeSchema); err != nil {
 		return err
 	}
+
+	// Find out which migrations are done, now that no other process can add one.
 	var have int
 	if err := tx.QueryRowContext(ctx, s.queries.schema).Scan(&have); err != nil {
 		return err
@@ -161,6 +166,8 @@ func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error 
 	if have > len(steps) {
 		return &SchemaError{Have: have, Know: len(steps)}
 	}
+
+	// Make the others, and record each.
 	for i, statements := range steps[have:] {
 		for _, statement := range statements {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {

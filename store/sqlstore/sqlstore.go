@@ -98,6 +98,8 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Sto
 		return nil, fmt.Errorf("sqlstore: invalid table name %q: want 1 to 50 of a-z, 0-9 and _, and no digit first", c.table)
 	}
 	s := &Store{db: db, dialect: dialect, lockWait: c.lockWait, maxValue: c.maxValue}
+
+	// SQLite allows one writer at a time, so its store serializes its own writes.
 	var steps [][]string
 	switch dialect {
 	case SQLite:

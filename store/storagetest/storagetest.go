@@ -155,12 +155,16 @@ func Check(ctx context.Context, s store.Storage, opts ...Option) error {
 	if err != nil {
 		return err
 	}
+
+	// Refuse a store with items, because the checks delete everything.
 	for _, err := range s.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("look for items: %w", err)
 		}
 		return errors.New("the store is not empty")
 	}
+
+	// Run the checks one after the other, each on an empty store.
 	var errs []error
 	for _, c := range checks {
 		if _, ok := conf.excepts(c.name); ok {

@@ -129,9 +129,13 @@ func (b *behind) flushOne(ctx context.Context, sl *slot) error {
 	if !dirty {
 		return nil
 	}
+
+	// Write without holding the lock.
 	if err := b.writeBack(ctx, sl.key, st); err != nil {
 		return err
 	}
+
+	// The state is clean only if no write came in between.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if sl.dirty && sl.changes == changes {
