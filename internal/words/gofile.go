@@ -25,41 +25,49 @@ func (r rules) goFile(file string, src []byte) ([]finding, error) {
 	}
 	line := func(n ast.Node) int { return fset.Position(n.Pos()).Line }
 
+	// Comments are not part of the tree of a file.
 	var findings []finding
 	for _, group := range f.Comments {
 		for _, c := range group.List {
 			findings = append(findings, r.text(c.Text, line(c))...)
 		}
 	}
-	name := func(id *ast.Ident) {
-		if id == nil || allowed[id.Name] != "" {
-			return
-		}
-		for _, word := range split(id.Name) {
-			if _, banned := r[word]; banned {
-				findings = append(findings, finding{line(id), word})
-			}
-		}
-	}
-	name(f.Name)
+
+	findings = append(findings, r.name(f.Name, line(f.Name))...)
 	ast.Inspect(f, func(n ast.Node) bool {
 		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 			findings = append(findings, r.text(lit.Value, line(lit))...)
 		}
 		for _, id := range declared(n) {
-			name(id)
+			findings = append(findings, r.name(id, line(id))...)
 		}
 		_, imported := n.(*ast.ImportSpec)
-		return !imported // its path is another's
+		return !imported // the path is the other package's choice
 	})
 	return findings, nil
+}
+
+// name returns the findings in a name that is declared in a line.
+func (r rules) name(id *ast.Ident, line int) []finding {
+	if allowed[id.Name] != "" {
+		return nil
+	}
+	var findings []finding
+	for _, word := range split(id.Name) {
+		if _, banned := r[word]; banned {
+			findings = append(findings, finding{line, word})
+		}
+	}
+	return findings
 }
 
 // declared returns the names that n itself declares.
 func declared(n ast.Node) []*ast.Ident {
 	switch n := n.(type) {
 	case *ast.ImportSpec:
-		return []*ast.Ident{n.Name}
+		if n.Name != nil {
+			return []*ast.Ident{n.Name}
+		}
 	case *ast.FuncDecl:
 		return []*ast.Ident{n.Name}
 	case *ast.TypeSpec:
