@@ -231,7 +231,7 @@ func checkSameVersion(ctx context.Context, s store.Storage, _ config) error {
 			return err
 		}
 		if version == "" {
-			return errors.New("Store returned an empty version")
+			return errors.New("the version from Store is empty")
 		}
 		if err := wantVersion(ctx, s, key, version); err != nil {
 			return err
