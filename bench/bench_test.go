@@ -291,14 +291,14 @@ func TestMissedBars(t *testing.T) {
 			if m.group == "refresh" && m.candidate == "v3" {
 				m.sample[cpu] = 1.6
 			}
-		}, []string{"everfresh `Resource.Refresh`, 304: 0.62 times the processor time of httprc v3 `Controller.Refresh`, 200; bar: at most 0.55: ", "everfresh by schedule, nobody waits, 304: 0.62 times"}},
+		}, []string{"everfresh `Resource.Refresh`, 304: 0.62 times the processor time of httprc v3 `Controller.Refresh`, 200; bar: at most 0.55: ", "everfresh by schedule, no caller waits, 304: 0.62 times"}},
 		"nothing measured": {func(m *measurement) {
 			if m.group == "refresh" {
 				m.sample[cpu] = 0
 			}
 		}, []string{
 			"`Resource.Refresh`, 304", "`Resource.Refresh`, 304", "`Resource.Refresh`, 200", "`Resource.Refresh`, 200",
-			"schedule, nobody waits, 304", "schedule, nobody waits, 304", "schedule, nobody waits, 200", "schedule, nobody waits, 200",
+			"schedule, no caller waits, 304", "schedule, no caller waits, 304", "schedule, no caller waits, 200", "schedule, no caller waits, 200",
 		}},
 		"requests in a second": {func(m *measurement) {
 			if m.candidate == "everfresh-304" {

@@ -40,7 +40,7 @@ func number(v any) uint64 {
 	return 0
 }
 
-// readCache reads through Cache.Get; c may be of either door.
+// readCache reads through Cache.Get; c may use either API.
 func (p *peers) readCache(ctx context.Context, c *everfresh.Cache) reading {
 	return func(passes int) (sum uint64) {
 		for range passes {

@@ -28,7 +28,7 @@ var firstProbes = map[string]probe{
 	"v3-1k":          {run: firstV3, n: 1_000},
 }
 
-// firstWorkers is how many requests are under way at once.
+// firstWorkers is the number of concurrent requests.
 const firstWorkers = 16
 
 // firstValues returns what it takes fetch to get the documents with these URLs.

@@ -23,21 +23,21 @@ var cacheGroups = []group{
 	},
 	{
 		name: "parallel", title: "Held handles, read by every processor",
-		note: "The handles of the first table, one goroutine a processor; the time is that of one goroutine's read. For information.",
+		note: "The handles of the first table, one goroutine per processor; the time is that of one goroutine's read. For information.",
 		per:  "bare", columns: sliceColumns, shown: readMetrics, rows: handleRows,
 		slices: 15, slice: 2 * time.Millisecond, open: openParallel,
 	},
 	{
 		name: "url", title: "By URL",
-		note: "1,000 resources in random order, one goroutine; the caller's URL is another string than the registered one.",
+		note: "1,000 resources in random order, one goroutine; the caller's URL is a different string than the registered one.",
 		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
 		slices: 31, slice: 2 * time.Millisecond, open: openByURL,
 		rows: []row{
-			{"map", "plain map (it must not be written meanwhile)"},
+			{"map", "plain map (without concurrent writes)"},
 			{"sync-map", "`sync.Map`"},
 			{"everfresh", "everfresh `Cache.Get`"},
 			{"everfresh-lookup", "everfresh `Lookup`, `Resource.Peek`"},
-			{"everfresh-typed", "everfresh `Cache.Get` of a resource of the typed door"},
+			{"everfresh-typed", "everfresh `Cache.Get` of a resource of the typed API"},
 			{"otter", "otter `GetIfPresent`"},
 			{"otter-refresh", "otter `Get` with refreshing"},
 			{"sturdyc", "sturdyc `Get` with early refreshes"},
@@ -47,11 +47,11 @@ var cacheGroups = []group{
 	},
 	{
 		name: "url-1M", title: "By URL, of a million",
-		note: "1,000,000 resources in random order, one goroutine: what counts is how often the processor waits for memory.",
+		note: "1,000,000 resources in random order, one goroutine: the figure depends on how often the processor waits for memory.",
 		per:  "everfresh", columns: sliceColumns, shown: readMetrics,
 		rounds: 3, slices: 1, slice: 100 * time.Millisecond, open: openByURLOfMany,
 		rows: []row{
-			{"map", "plain map (it must not be written meanwhile)"},
+			{"map", "plain map (without concurrent writes)"},
 			{"sync-map", "`sync.Map`"},
 			{"everfresh", "everfresh `Cache.Get`"},
 			{"otter-refresh", "otter `Get` with refreshing"},
@@ -59,18 +59,18 @@ var cacheGroups = []group{
 	},
 	{
 		name: "refresh", title: "A refresh",
-		note: "200 resources of 1,600 bytes over loopback HTTP, 16 callers at once; the origin is another process. What counts is the processor time of the client; the requests in a second are those of client and origin on the same processors.",
+		note: "200 resources of 1,600 bytes over loopback HTTP, 16 callers at once; the origin is another process. The figure that counts is the processor time of the client; the requests per second are those of client and origin on the same processors.",
 		per:  "v3", columns: sliceColumns, shown: []metric{cpuMetric, rateMetric, allocsMetric, bytesMetric},
 		slices: 9, slice: 80 * time.Millisecond, open: openRefresh,
 		rows: []row{
 			{"loop-304", "bare net/http loop, 304"},
-			{"bounded-304", "bare net/http loop, bounded in time, on a goroutine of its own, 304"},
+			{"bounded-304", "bare net/http loop with time limits, on a goroutine of its own, 304"},
 			{"everfresh-304", "everfresh `Resource.Refresh`, 304"},
-			{"scheduled-304", "everfresh by schedule, nobody waits, 304"},
+			{"scheduled-304", "everfresh by schedule, no caller waits, 304"},
 			{"loop-200", "bare net/http loop, 200"},
-			{"bounded-200", "bare net/http loop, bounded in time, on a goroutine of its own, 200"},
+			{"bounded-200", "bare net/http loop with time limits, on a goroutine of its own, 200"},
 			{"everfresh-200", "everfresh `Resource.Refresh`, 200"},
-			{"scheduled-200", "everfresh by schedule, nobody waits, 200"},
+			{"scheduled-200", "everfresh by schedule, no caller waits, 200"},
 			{"v3", "httprc v3 `Controller.Refresh`, 200 (it sends no conditional requests)"},
 		},
 	},
@@ -81,7 +81,7 @@ var cacheGroups = []group{
 	},
 	{
 		name: "register", title: "Registering",
-		note:    "One goroutine, an origin without a network. That of everfresh does not answer before the end, so that this is registering alone, without the fetches that it starts.",
+		note:    "One goroutine, an origin without a network. everfresh's origin does not answer before the end, so that only registering is measured, without the fetches that it starts.",
 		columns: registerColumns, shown: []metric{registerTotal, registerEach}, rounds: 3, probes: registerProbes,
 		rows: []row{
 			{"everfresh-1k", "everfresh `Register`, 1,000"},
@@ -98,7 +98,7 @@ var cacheGroups = []group{
 	},
 	{
 		name: "first", title: "First values",
-		note:    "From the first call until all have a value of 1,600 bytes, over loopback HTTP from another process, 16 workers. httprc has sizes that end within seconds; v1 has three workers, and its cache no option for more.",
+		note:    "From the first call until all have a value of 1,600 bytes, over loopback HTTP from another process, 16 workers. httprc is measured with sizes that it completes within seconds; v1 has three workers, and its cache has no option for more.",
 		columns: firstColumns, shown: []metric{firstTotal, firstEach}, rounds: 2, probes: firstProbes,
 		rows: []row{
 			{"pool-10k", "16 goroutines with `net/http`, 10,000"},
@@ -111,8 +111,8 @@ var cacheGroups = []group{
 	},
 	{
 		name: "warm", title: "A restart",
-		note:    "A cache with 100,000 resources of 1,600 bytes and a storage in memory: cold, when the storage is empty and all come from the origin; warm, when a former cache has left it full and the origin is down. The Get is of the resource that was registered last, while all others wait for their records, too.",
-		columns: warmColumns, shown: []metric{warmRegistered, warmFirstGet, warmAll}, rounds: 3, probes: warmProbes,
+		note:    "A cache with 100,000 resources of 1,600 bytes and a storage in memory: cold, when the storage is empty and all values come from the origin; warm, when an earlier cache has filled it and the origin is down. The Get is for the resource that was registered last, while all others wait for their records, too.",
+		columns: restartColumns, shown: []metric{restartRegistered, restartFirstGet, restartAll}, rounds: 3, probes: restartProbes,
 		rows: []row{
 			{"cold-100k", "cold"},
 			{"warm-100k", "warm, origin down"},
@@ -120,7 +120,7 @@ var cacheGroups = []group{
 	},
 	{
 		name: "idle", title: "Doing nothing",
-		note:    "A process for each line, in which all resources have a value and none is due within hours; the value itself takes no memory. The heap counts URL, validators and what finds the resource by its URL. A collection is a whole one, forced. A switch is a thread of the process that was woken.",
+		note:    "One process for each line, in which all resources have a value and none is due within hours; the value itself takes no memory. The heap includes URL, validators and the index. A collection is a full, forced one. A switch is the wake-up of a thread of the process.",
 		columns: idleColumns, shown: []metric{idleHeap, idleGoroutines, idleCPU, idleSwitches, idleGC, idleGCCPU}, rounds: 1, probes: idleProbes,
 		rows: []row{
 			{"nothing", "a process that sleeps"},
@@ -134,7 +134,7 @@ var cacheGroups = []group{
 	},
 	{
 		name: "late", title: "A million registered, thousands due",
-		note:    "1,000,000 registered, of which so many are refreshed every five seconds that about 3,300 are due in each; the origin answers at once, without a network. Late is the time from when a request was due until it was sent. The processor time is that of the whole process, exchanges and measuring as well.",
+		note:    "1,000,000 registered, of which so many are refreshed every five seconds that about 3,300 are due in each; the origin answers at once, without a network. Late is the time from when a request was due until it was sent. The processor time is that of the whole process, including exchanges and measuring.",
 		columns: lateColumns, shown: []metric{late50, late99, late999, lateRate, lateCPU, lateSwitches}, rounds: 1, probes: lateProbes,
 		rows: []row{
 			{"everfresh", "everfresh"},
@@ -143,7 +143,7 @@ var cacheGroups = []group{
 	},
 	{
 		name: "burst", title: "A million equal deadlines",
-		note:    "Registered within a second, all with the same max-age of one cycle, in virtual time. Requests that the origin sees in a second; the first values, which come at once, are left out.",
+		note:    "Registered within a second, all with the same max-age of one cycle, in virtual time. Requests that the origin receives per second, without the first values, which come at once.",
 		columns: burstColumns, shown: []metric{burstPeak, burstMean, burstRatio}, rounds: 1, test: testBurst,
 		rows: []row{
 			{"first", "first cycle"},

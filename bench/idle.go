@@ -20,7 +20,7 @@ import (
 
 var (
 	idleColumns    = []string{"heap-B/resource", "goroutines", "gc-ms", "gc-cpu-ms", "idle-cpu-%", "switches/s"}
-	idleHeap       = metric{name: "heap", unit: " B", column: "heap B a resource", of: field(0)}
+	idleHeap       = metric{name: "heap", unit: " B", column: "heap B per resource", of: field(0)}
 	idleGoroutines = metric{name: "goroutines", column: "goroutines", of: field(1)}
 	idleGC         = metric{name: "collection", unit: " ms", column: "collection ms", of: field(2)}
 	idleGCCPU      = metric{name: "collection's CPU", unit: " ms", column: "its CPU ms", of: field(3)}
@@ -49,7 +49,7 @@ var theDocument = new(document)
 // idling fills something with n resources, and returns what it then costs.
 func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Closer, error)) (sample, error) {
 	before := heapInUse()
-	kept, err := fill()
+	subject, err := fill()
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Clos
 		}
 		gcWall, gcCPU = append(gcWall, wall), append(gcCPU, cpu)
 	}
-	debug.FreeOSMemory() // else the runtime returns memory to the system while nothing is to happen
+	debug.FreeOSMemory() // otherwise the runtime would return memory to the system during the measurement
 	used, err := rest(ctx, span)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func idling(ctx context.Context, n int, span time.Duration, fill func() (io.Clos
 		heap / float64(n), float64(runtime.NumGoroutine()), median(gcWall, itself), median(gcCPU, itself),
 		100 * used.cpu.Seconds() / span.Seconds(), used.switches / span.Seconds(),
 	}
-	return s, kept.Close()
+	return s, subject.Close()
 }
 
 // heapInUse returns how much memory is used after a collection.

@@ -25,7 +25,7 @@ type keySet struct {
 	issuer *jwkstest.Issuer // without a network
 	data   []byte
 	last   jwkstest.Key
-	tokens map[string]string // likewise
+	tokens map[string]string // by algorithm
 }
 
 // newKeySet makes a set of n keys, a multiple of 3.
@@ -95,7 +95,7 @@ func newSigner(alg string, signs bool) (crypto.Signer, error) {
 
 const rsaBits = 2048
 
-// A madeUp key is a public key that nobody can sign with.
+// A madeUp key is a public key without a private key.
 type madeUp struct{ public *rsa.PublicKey }
 
 // Public implements crypto.Signer.

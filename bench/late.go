@@ -45,7 +45,7 @@ type lateness struct {
 	lost int                  // reports; guarded by mu
 }
 
-// observe hears of the refreshes of a cache.
+// observe receives the events of a cache.
 func (l *lateness) observe(ev everfresh.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 // A verifier verifies tokens with the keys behind a URL.
 type verifier struct {
 	verify func(ctx context.Context, token string) error
-	// refresh asks for the keys anew. nil: the library has no call for that, and does it
+	// refresh fetches the keys again. nil: the library has no call for that, and does it
 	// for a token with an unknown key.
 	refresh func(ctx context.Context) error
 	close   func() error

@@ -16,7 +16,7 @@ import (
 
 const (
 	rawDir = "raw"
-	// limit ends a run in which a peer hangs.
+	// limit ends a run in which another library hangs.
 	limit = 20 * time.Minute
 )
 

@@ -41,7 +41,7 @@ type group struct {
 	test   func(context.Context, scale) (map[string]sample, error)
 
 	slices int           // of each candidate that open brings, in a round
-	slice  time.Duration // about as long is each
+	slice  time.Duration // the approximate length of each
 }
 
 // base returns the candidate that candidate is compared with: of names with a slash, such
@@ -70,7 +70,7 @@ type scale struct {
 	most      int           // resources of any group; 0: as the group says
 }
 
-// tiny reports whether the figures are not meant.
+// tiny reports whether the figures are meaningless, as in tests.
 func (sc scale) tiny() bool { return sc.most > 0 }
 
 // roundsOf returns how many rounds of g there are.
@@ -107,9 +107,9 @@ func (g group) measure(ctx context.Context, sc scale) ([]measurement, error) {
 	}
 }
 
-// sliceRounds measures slice by slice: in a round the candidates take turns in random
-// order, so that whatever else the machine does falls on all of them alike, and the median
-// of a candidate's slices is its figure.
+// sliceRounds measures in slices: in a round the candidates take turns in random order, so
+// that other load on the machine affects all of them alike. The figure of a candidate is the
+// median of its slices.
 func (g group) sliceRounds(ctx context.Context, sc scale) ([]measurement, error) {
 	st, err := g.open(ctx, sc)
 	if err != nil {

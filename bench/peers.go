@@ -48,8 +48,8 @@ type peers struct {
 	otterR *otter.Cache[string, *document] // refreshes
 	sturdy *sturdyc.Client[*document]
 	typed  []*everfresh.Resource[*document]
-	cache  *everfresh.Cache // untyped door
-	cacheT *everfresh.Cache // typed door
+	cache  *everfresh.Cache // untyped API
+	cacheT *everfresh.Cache // typed API
 	v1     *httprc1.Cache
 	v3     httprc3.Controller
 	v3res  []*httprc3.ResourceBase[*document]
@@ -127,7 +127,7 @@ func (p *peers) openOtter(context.Context) error {
 	return nil
 }
 
-// openCache opens the untyped door. The transformer is the cache's, so that a million
+// openCache uses the untyped API. The transformer is the cache's, so that a million
 // resources share their options.
 func (p *peers) openCache(ctx context.Context) error {
 	transform := everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) { return p.decode(resp) })

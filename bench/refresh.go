@@ -144,7 +144,7 @@ func replaced(old, now *snapshot) bool {
 }
 
 // openV3 adds Controller.Refresh, with as many workers and connections as the others
-// have. It can wait for ever when three times as many callers as it has workers ask at
+// have. It can wait forever when three times as many callers as it has workers ask at
 // once; here there are as many as workers.
 func (rs *refreshers) openV3(ctx context.Context) error {
 	client, err := rs.client()

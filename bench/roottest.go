@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// The queue is no part of the API, and virtual time is for tests only: these two groups
+// The queue is not part of the API, and virtual time is only for tests: these two groups
 // are measured by tests of the root package.
 
 var (

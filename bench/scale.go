@@ -30,7 +30,7 @@ var scaleRows = []scaleRow{
 	{"`Register` of all, s", "register", everfreshes, registerTotal, once, ""},
 	{"`Register`, µs each", "register", everfreshes, registerEach, once, ""},
 	{"First values of all over loopback, 16 workers, s", "first", [3]string{"", "everfresh-100k", ""}, firstTotal, once, ""},
-	{"Heap a resource, without its value, B", "idle", everfreshes, idleHeap, once, ""},
+	{"Heap per resource, without its value, B", "idle", everfreshes, idleHeap, once, ""},
 	{"Heap of all, MB", "idle", everfreshes, idleHeap, megabytes, ""},
 	{"Goroutines", "idle", everfreshes, idleGoroutines, once, ""},
 	{"A full collection, ms", "idle", everfreshes, idleGC, once, ""},
@@ -38,7 +38,7 @@ var scaleRows = []scaleRow{
 	{"Nothing due: % of a core", "idle", everfreshes, idleCPU, once, ""},
 	{"A refresh of one (304), µs of processor time", "refresh", scheduled, cpuMetric, once, ""},
 	{"Each refreshed once an hour: % of a core, computed from that", "refresh", scheduled, cpuMetric, hourly, ""},
-	{"Late at 3,300 refreshes a second, p99, ms", "late", [3]string{"", "", "everfresh"}, late99, once, ""},
+	{"Late at 3,300 refreshes per second, p99, ms", "late", [3]string{"", "", "everfresh"}, late99, once, ""},
 	{"The queue: pop and push, ns", "queue", queueOf("everfresh"), timeMetric, once, ""},
 	{"`Cache.Get` by URL, ns", "url", [3]string{"everfresh", "", "everfresh"}, timeMetric, once, "url-1M"},
 }
@@ -104,7 +104,7 @@ func linePlots(runs map[string]*groupRun) []plot {
 			},
 		},
 		{
-			file: "burst.svg", title: "1,000,000 equal deadlines, spread", x: "seconds since all were registered (a cycle is 60)", y: "requests a second",
+			file: "burst.svg", title: "1,000,000 equal deadlines, spread", x: "seconds since all were registered (a cycle is 60)", y: "requests per second",
 			series: []series{burstLineOf(runs["burst"])},
 		},
 	}
@@ -113,7 +113,7 @@ func linePlots(runs map[string]*groupRun) []plot {
 func barPlots(runs map[string]*groupRun) []plot {
 	return []plot{
 		{
-			file: "heap.svg", title: "Heap a resource, without its value", x: "bytes",
+			file: "heap.svg", title: "Heap per resource, without its value", x: "bytes",
 			bars: []namedValue{
 				barOf(runs["idle"], "everfresh, 1,000", "everfresh-1k", idleHeap),
 				barOf(runs["idle"], "everfresh, 100,000", "everfresh-100k", idleHeap),
@@ -136,7 +136,7 @@ func barPlots(runs map[string]*groupRun) []plot {
 			},
 		},
 		{
-			file: "late.svg", title: "How late refreshes are, 1,000,000 registered, 3,300 due a second", x: "milliseconds",
+			file: "late.svg", title: "How late refreshes are, 1,000,000 registered, 3,300 due per second", x: "milliseconds",
 			bars: []namedValue{
 				barOf(runs["late"], "everfresh, p50", "everfresh", late50),
 				barOf(runs["late"], "everfresh, p99", "everfresh", late99),

@@ -10,7 +10,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// openScheduled adds refreshes that nobody waits for: the interval is so short that all
+// openScheduled adds refreshes that no caller waits for: the interval is so short that all
 // resources are always due, and a gate lets through as many fetches as are to be
 // measured.
 func (rs *refreshers) openScheduled(ctx context.Context, name, kind string, happened func(old, now *snapshot) bool) error {

@@ -18,7 +18,7 @@ type finding struct {
 	open        bool // it has no bar
 }
 
-// findings has the bars that everfresh is held against.
+// findings has the bars for everfresh.
 var findings = []finding{
 	{name: "storm-fetches", label: "10,000 tokens with unknown keys, 64 at a time: fetches", whole: true, most: 2},
 	{name: "storm-answered", label: "that storm: tokens answered within 5 s", whole: true, least: stormTokens},
@@ -92,7 +92,7 @@ func stormProbe(l library) probe {
 	}}
 }
 
-// A trial finds out what a library does.
+// A trial observes the behaviour of a library.
 type trial struct {
 	library library
 	tokens  int           // of the storm

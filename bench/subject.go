@@ -100,8 +100,8 @@ func (s *subject) verifies(ctx context.Context, token string) error {
 	return within(ctx, s.patience, func(ctx context.Context) error { return s.verify(ctx, token) })
 }
 
-// renew has the keys fetched anew. Whether that brings any is not its concern.
-func (s *subject) renew(ctx context.Context) {
+// refetch makes the library fetch its keys again. It ignores whether that succeeds.
+func (s *subject) refetch(ctx context.Context) {
 	_ = within(ctx, s.patience, func(ctx context.Context) error { // see above
 		if s.refresh == nil {
 			return s.verify(ctx, s.unknown())
@@ -112,8 +112,8 @@ func (s *subject) renew(ctx context.Context) {
 
 var errHangs = errors.New("does not return with its context")
 
-// within runs f for at most d. An f that hangs nevertheless, as some of what is compared
-// does, is left behind until this process ends, which is soon.
+// within runs f for at most d. If f hangs, which some libraries do, it is left behind until
+// this process ends, which is soon.
 func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
 	const grace = 500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, d)

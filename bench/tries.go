@@ -125,7 +125,7 @@ func (t *trial) withdrawal(ctx context.Context) error {
 		s.Rotate("ES256")
 		s.Withdraw(old.ID)
 		fetched := s.fetches()
-		s.renew(ctx)
+		s.refetch(ctx)
 		t.note("withdrawn", truth(s.verifies(ctx, token) != nil))
 		conditional := false
 		for _, r := range s.KeySet().Requests()[fetched:] {
@@ -145,7 +145,7 @@ func (t *trial) badAnswers(ctx context.Context) error {
 	for name, answer := range answers {
 		err := t.with(ctx, func(s *subject) error {
 			s.KeySet().Break(answer)
-			s.renew(ctx)
+			s.refetch(ctx)
 			t.note(name, truth(s.verifies(ctx, s.token()) == nil))
 			return nil
 		})
@@ -181,7 +181,7 @@ func (t *trial) hugeSet(ctx context.Context) error {
 		s.KeySet().Break(jwkstest.Answer(http.StatusOK, nil, head+strings.Repeat("x", size-len(head)-2)+`"}`))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		s.renew(ctx)
+		s.refetch(ctx)
 		runtime.ReadMemStats(&after)
 		t.note("huge-MiB", float64(after.TotalAlloc-before.TotalAlloc)/(1<<20))
 		t.note("huge", truth(s.verifies(ctx, token) == nil))
@@ -194,7 +194,7 @@ func (t *trial) redirect(ctx context.Context) error {
 	defer elsewhere.close()
 	return t.with(ctx, func(s *subject) error {
 		s.KeySet().Break(jwkstest.Redirect(elsewhere.url()))
-		s.renew(ctx)
+		s.refetch(ctx)
 		t.note("redirect", truth(elsewhere.fetches() > 0))
 		return nil
 	})
@@ -254,7 +254,7 @@ func (t *trial) refreshStorm(ctx context.Context) error {
 			if s.verifies(ctx, s.token()) == nil {
 				return true
 			}
-			s.renew(ctx)
+			s.refetch(ctx)
 			return false
 		})
 		t.note("refresh-alive", truth(alive))
@@ -270,8 +270,8 @@ func (t *trial) hangs(ctx context.Context) error {
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		defer stop()
-		wg.Go(func() { s.renew(hanging) })
-		if err := pause(ctx, 10*issuerLatency); err != nil { // it is under way
+		wg.Go(func() { s.refetch(hanging) })
+		if err := pause(ctx, 10*issuerLatency); err != nil { // it is in progress
 			return err
 		}
 		begin := time.Now()

@@ -11,44 +11,44 @@ import (
 )
 
 var (
-	warmColumns    = []string{"registered-s", "first-get-ms", "all-s"}
-	warmRegistered = metric{name: "registered", unit: " s", column: "all registered, s", of: field(0)}
-	warmFirstGet   = metric{name: "a Get", unit: " ms", column: "a Get then, ms", of: field(1)}
-	warmAll        = metric{name: "all", unit: " s", column: "all have a value, s", of: field(2)}
+	restartColumns    = []string{"registered-s", "first-get-ms", "all-s"}
+	restartRegistered = metric{name: "registered", unit: " s", column: "all registered, s", of: field(0)}
+	restartFirstGet   = metric{name: "a Get", unit: " ms", column: "a Get then, ms", of: field(1)}
+	restartAll        = metric{name: "all", unit: " s", column: "all have a value, s", of: field(2)}
 )
 
-var warmProbes = map[string]probe{
-	"cold-100k": {run: warmCold, n: 100_000},
-	"warm-100k": {run: warmWarm, n: 100_000},
+var restartProbes = map[string]probe{
+	"cold-100k": {run: restartEmpty, n: 100_000},
+	"warm-100k": {run: restartStored, n: 100_000},
 }
 
-// warmCold starts with an empty storage.
-func warmCold(ctx context.Context, n int, _ time.Duration) (sample, error) {
+// restartEmpty starts with an empty storage.
+func restartEmpty(ctx context.Context, n int, _ time.Duration) (sample, error) {
 	base, stop, err := startOrigin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := warmStart(ctx, base, n, new(store.Memory))
+	s, err := restart(ctx, base, n, new(store.Memory))
 	return s, errors.Join(err, stop())
 }
 
-// warmWarm starts with the storage that a former cache left, and with the origin down.
-func warmWarm(ctx context.Context, n int, _ time.Duration) (sample, error) {
+// restartStored starts with the storage that a former cache left, and with the origin down.
+func restartStored(ctx context.Context, n int, _ time.Duration) (sample, error) {
 	base, stop, err := startOrigin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	records := new(store.Memory)
-	_, err = warmStart(ctx, base, n, records)
+	_, err = restart(ctx, base, n, records)
 	if err := errors.Join(err, stop()); err != nil {
 		return nil, err
 	}
-	return warmStart(ctx, base, n, records)
+	return restart(ctx, base, n, records)
 }
 
-// warmStart returns what it takes a new cache to register n resources, then to get the
+// restart returns what it takes a new cache to register n resources, then to get the
 // value of one, and until all have one.
-func warmStart(ctx context.Context, base string, n int, records everfresh.Storage) (sample, error) {
+func restart(ctx context.Context, base string, n int, records everfresh.Storage) (sample, error) {
 	c := everfresh.NewCache(ctx, everfresh.WithStorage(records), everfresh.WithWorkers(firstWorkers), everfresh.WithMaxPerHost(firstWorkers))
 	start := time.Now()
 	handles := make([]*everfresh.Resource[[]byte], n)

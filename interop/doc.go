@@ -1,4 +1,4 @@
 // Package interop runs other people's tests and programs against everfresh. It is a
-// module of its own, so that nobody who uses everfresh depends on what it compares
+// module of its own, so that users of everfresh do not depend on what it compares
 // with.
 package interop

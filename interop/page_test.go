@@ -110,7 +110,7 @@ func pageCompile(t *testing.T, imp types.Importer, kind pageKind, program string
 			t.Errorf("%v in\n%s", err, program)
 		}
 	}}
-	_, _ = conf.Check("page", fset, []*ast.File{f}, nil) // Error hears of every error
+	_, _ = conf.Check("page", fset, []*ast.File{f}, nil) // Error receives every error
 }
 
 // pageImporter imports packages as the go command compiled them.

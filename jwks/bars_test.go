@@ -25,7 +25,7 @@ func TestStormOfUnknownKeys(t *testing.T) {
 		s.iss.KeySet().Break(jwkstest.Delay(5 * time.Millisecond))
 		start := time.Now()
 		if refused := strangers(t, src, crowd()); refused == crowd() {
-			t.Error("nobody was asked for a newer set")
+			t.Error("no newer set was asked for")
 		}
 		if d := time.Since(start); d > time.Second {
 			t.Errorf("answering took %v", d)
@@ -301,8 +301,8 @@ func earlier(d time.Duration) jwkstest.Fault {
 	}
 }
 
-// A slow answer of the past never replaces a newer set, and whoever asks while it is
-// under way gets one that is newer than the question.
+// A slow, old response never replaces a newer set, and callers who ask while it is
+// in progress get one that is newer than their question.
 func TestNoOlderSetReplacesANewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

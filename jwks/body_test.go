@@ -18,7 +18,7 @@ import (
 	"github.com/everfresh-go/everfresh/jwks/jwkstest"
 )
 
-// odd are keys that no set may fail for.
+// odd are keys that must not make a set fail.
 var odd = []string{
 	`{"kty":"AKP","kid":"akp","alg":"ML-DSA-65","pub":"AAAA"}`,
 	`{"kty":"OKP","kid":"ed448","crv":"Ed448","x":"AAAA"}`,
@@ -41,7 +41,7 @@ func publishOdd(iss *jwkstest.Issuer) {
 	}
 }
 
-// Keys that cannot be used do not keep others from being used, and the sink hears of
+// Keys that cannot be used do not keep others from being used, and the sink receives
 // each once: not again after a 304, the same bytes, or a rotation that leaves them.
 func TestOddKeysAreLeftOutAndReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/everfresh-go/everfresh/jwks/jwkstest"
 )
 
-// docsBounds are the rows of the table under "What is bounded", and what proves them: a
+// docsBounds are the rows of the table under "Limits", and what proves them: a
 // test of this package, or a check.
 var docsBounds = map[string]struct {
 	bound string
@@ -25,8 +25,8 @@ var docsBounds = map[string]struct {
 	"fetches for unknown key IDs": {bound: "2 at once, then one every 15 s, however many ask", test: "TestStormOfUnknownKeys"},
 	"a fetch":                     {bound: "5 s, and at most 1 MiB", check: checkFetch},
 	"keys in a set":               {bound: "1000", check: checkKeys},
-	"time between refreshes":      {bound: "what Cache-Control says, from 5 min to 1 h; 15 min if it is silent", test: "TestRefreshIntervals"},
-	"time between tries":          {bound: "250 ms, doubling to 30 s, while the issuer fails; Retry-After, up to 5 min", test: "TestBackoff"},
+	"time between refreshes":      {bound: "as Cache-Control says, from 5 min to 1 h; 15 min without it", test: "TestRefreshIntervals"},
+	"time between retries":        {bound: "250 ms, doubling to 30 s, while the issuer fails; Retry-After, up to 5 min", test: "TestBackoff"},
 	"use of keys after an outage": {bound: "24 h beyond their freshness", test: "TestDayWithoutTheIssuer"},
 	"redirects":                   {bound: "3, on the same origin", test: "TestRedirectsEnd"},
 	"length of a key ID":          {bound: "256 bytes", test: "TestRefusedWithoutAFetch"},
@@ -41,7 +41,7 @@ func TestDocumentedBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(page), "# What is bounded")
+	_, table, _ := strings.Cut(string(page), "# Limits")
 	table, _, _ = strings.Cut(table, "\n// # ")
 	rows := docsRow.FindAllStringSubmatch(table, -1)
 	if len(rows) != len(docsBounds) {

@@ -13,7 +13,7 @@ import (
 )
 
 // A service that takes tokens of several issuers names them all. What a token says
-// chooses among these, and reaches nobody else.
+// chooses among these, and reaches no one else.
 func ExampleMulti() {
 	ctx := context.Background()
 	one := jwkstest.New(jwkstest.WithURL("https://one.example")) // stand for yours

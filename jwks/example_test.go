@@ -80,7 +80,7 @@ type claims struct {
 	Expires  int64  `json:"exp"`
 }
 
-var errClaims = errors.New("the token is expired, or for somebody else")
+var errClaims = errors.New("the token is expired, or for another audience")
 
 func (v *verifier) verify(ctx context.Context, token string) (claims, error) {
 	payload, err := v.src.VerifySignature(ctx, token)
@@ -97,8 +97,8 @@ func (v *verifier) verify(ctx context.Context, token string) (claims, error) {
 	return c, nil
 }
 
-// protect lets requests with a good token through. A bad token is 401; while nobody can
-// say whether it is good, the answer is 503, so that clients try again and keep it.
+// protect accepts requests with a valid token. An invalid token is 401. While it is unknown
+// whether it is valid, the answer is 503, so that clients keep the token and try again.
 func (v *verifier) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -109,7 +109,7 @@ func (s *sink) skipped() []jwks.Skipped {
 	return found
 }
 
-// ready waits for the first key set, and until nothing is under way.
+// ready waits for the first key set, and until nothing is in progress.
 func ready(t testing.TB, src *jwks.Source) *jwks.Source {
 	t.Helper()
 	if err := src.Ready(t.Context()); err != nil {
@@ -136,7 +136,7 @@ func sameKey(got crypto.PublicKey, key jwkstest.Key) bool {
 	return ok && public.Equal(got)
 }
 
-// wantKeyAtOnce checks that src has key and that nobody waits for it.
+// wantKeyAtOnce checks that src has key and that it is returned without waiting.
 func wantKeyAtOnce(t testing.TB, src jwks.KeySource, key jwkstest.Key) {
 	t.Helper()
 	start := time.Now()

@@ -13,7 +13,7 @@ import (
 
 // A stored set is used for 24 h beyond its freshness, also if a clock that was ahead has
 // dated it in the future.
-func TestWarmStartFromTheFuture(t *testing.T) {
+func TestStoredSetFromTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := new(store.Memory)
 		last := newSite(t, everfresh.WithStorage(disk))

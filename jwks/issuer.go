@@ -23,17 +23,19 @@ const (
 	oauthPath = "/.well-known/oauth-authorization-server"
 )
 
-// FromIssuer returns the source of the keys of an issuer, whose metadata says where they
-// are. The issuer is its identifier to the letter, an https URL without query: the one that
-// its tokens have as iss. It does not wait for the network.
+// FromIssuer returns the source of the keys of an issuer, whose metadata has the URL of the
+// keys. The issuer is an https URL without a query, exactly as in the iss of its tokens.
+// FromIssuer does not wait for the network.
 //
-// The metadata is a resource of its own: by OpenID Connect Discovery or, if that answers
-// 404, by RFC 8414. It is refreshed as the keys are, and when the keys' URL answers 404 or
-// 410. It must name the very issuer, and a jwks_uri on its origin unless [WithOrigins]
-// allows another. Metadata that does not replaces none that did.
+// The metadata is a resource of its own, from OpenID Connect Discovery or, if that returns
+// 404, from RFC 8414. It is refreshed like the keys, and also when the URL of the keys
+// returns 404 or 410. It must name exactly this issuer, and a jwks_uri on the issuer's
+// origin unless [WithOrigins] allows another. Metadata that does not never replaces valid
+// metadata.
 //
-// In the cache, its errors and its storage the metadata goes by its URL, also where RFC 8414
-// has answered, and the keys by the issuer and "/(keys)", as where they are may change.
+// In the cache, its errors and its storage, the key of the metadata is the URL of OpenID
+// Connect Discovery, even if RFC 8414 has answered. The key of the key set is the issuer
+// followed by "/(keys)", because the URL of the key set may change.
 //
 // The errors are those of [New].
 func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, error) {
@@ -45,12 +47,12 @@ func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, err
 	if err != nil {
 		return nil, err
 	}
-	d.meta, err = everfresh.Register(c, d.oidc, d.decode, cfg.resourceOptions(d.origin,
+	d.metadata, err = everfresh.Register(c, d.oidc, d.decode, cfg.resourceOptions(d.origin,
 		everfresh.WithKey(d.oidc), everfresh.WithRequest(d.metadataRequest), everfresh.WithMiddleware(d.orOAuth))...)
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
-	s := &Source{cfg: cfg, cache: c, meta: d.oidc}
+	s := &Source{cfg: cfg, cache: c, metadataKey: d.oidc}
 	s.keys, err = everfresh.Register(c, d.oidc, cfg.decode, cfg.resourceOptions(d.origin,
 		everfresh.WithKey(d.keys), everfresh.WithRequest(d.keysRequest), everfresh.WithMiddleware(d.orMoved))...)
 	if err != nil {
@@ -59,24 +61,24 @@ func FromIssuer(c *everfresh.Cache, issuer string, opts ...Option) (*Source, err
 	return s, nil
 }
 
-// metadata is what is used of an issuer's.
+// metadata has the fields of an issuer's metadata that are used.
 type metadata struct {
 	Issuer  string `json:"issuer"`
 	JWKSURI string `json:"jwks_uri"`
 }
 
-// discovery finds where an issuer has its keys.
+// discovery finds the URL of an issuer's keys.
 type discovery struct {
 	cfg         *config
 	issuer      string
 	origin      string
-	oidc, oauth string // where its metadata is
-	keys        string // what the resource of its keys is called
-	meta        *everfresh.Resource[metadata]
-	answered    atomic.Pointer[answer] // the last good one for the keys
+	oidc, oauth string // URLs of the metadata
+	keys        string // key of the resource with the key set
+	metadata    *everfresh.Resource[metadata]
+	answered    atomic.Pointer[answer] // the last good response with keys
 }
 
-// An answer is where validators come from.
+// An answer is the URL and the validators of a response.
 type answer struct{ url, etag, modified string }
 
 func (c *config) newDiscovery(issuer string) (*discovery, error) {
@@ -85,7 +87,7 @@ func (c *config) newDiscovery(issuer string) (*discovery, error) {
 		return nil, fmt.Errorf("jwks: issuer: %w: %w", everfresh.ErrNotAllowed, err)
 	}
 	if strings.ContainsAny(issuer, "?#") {
-		return nil, fmt.Errorf("jwks: issuer: %w: it has a query or fragment", everfresh.ErrNotAllowed)
+		return nil, fmt.Errorf("jwks: issuer: %w: the URL has a query or fragment", everfresh.ErrNotAllowed)
 	}
 	base := strings.TrimSuffix(issuer, "/")
 	root := *u
@@ -98,12 +100,12 @@ func (c *config) newDiscovery(issuer string) (*discovery, error) {
 	}, nil
 }
 
-// metadataRequest asks for the metadata, whatever else the options say.
+// metadataRequest makes the request for the metadata. It overrides a request of the options.
 func (d *discovery) metadataRequest(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 	return http.NewRequestWithContext(ctx, http.MethodGet, d.oidc, nil)
 }
 
-// orOAuth is a middleware that asks at the other place where there is nothing at the first.
+// orOAuth is a middleware that tries the URL of RFC 8414 if there is nothing at the first URL.
 func (d *discovery) orOAuth(next everfresh.Fetcher) everfresh.Fetcher {
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 		resp, err := next.Fetch(req)
@@ -114,16 +116,16 @@ func (d *discovery) orOAuth(next everfresh.Fetcher) everfresh.Fetcher {
 	})
 }
 
-// gone reports whether resp says that there is nothing.
+// gone reports whether resp says that there is nothing at the URL.
 func gone(resp *http.Response) bool {
 	return resp != nil && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone)
 }
 
-// again sends req to another URL, instead of resp.
+// again discards resp and sends req to another URL.
 func again(next everfresh.Fetcher, req *http.Request, resp *http.Response, rawURL string) (*http.Response, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return resp, nil //nolint:nilerr // The answer says better what is wrong.
+		return resp, nil //nolint:nilerr // The response explains the failure better.
 	}
 	if resp.Body != nil {
 		if err := resp.Body.Close(); err != nil {
@@ -135,7 +137,7 @@ func again(next everfresh.Fetcher, req *http.Request, resp *http.Response, rawUR
 	return next.Fetch(req)
 }
 
-// decode makes metadata of an answer.
+// decode decodes metadata.
 func (d *discovery) decode(ctx context.Context, resp *http.Response) (metadata, error) {
 	m, err := everfresh.JSON[metadata]()(ctx, resp)
 	if err == nil {
@@ -147,10 +149,10 @@ func (d *discovery) decode(ctx context.Context, resp *http.Response) (metadata, 
 	return m, nil
 }
 
-// check says why m cannot be used, or nil.
+// check returns an error that says why m cannot be used, or nil.
 func (d *discovery) check(m metadata) error {
 	if m.Issuer != d.issuer {
-		return errors.New("it names another issuer: the name must be the same to the letter, with or without a slash at its end")
+		return errors.New("it names another issuer: the two must match exactly, including a slash at the end")
 	}
 	u, err := weburl.Parse(m.JWKSURI)
 	if err == nil {
@@ -162,17 +164,17 @@ func (d *discovery) check(m metadata) error {
 	return nil
 }
 
-// keysRequest asks for the key set at the place that the metadata names.
+// keysRequest makes the request for the key set at the URL in the metadata.
 func (d *discovery) keysRequest(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
-	m, err := d.meta.Get(ctx)
+	m, err := d.metadata.Get(ctx)
 	if err != nil {
 		return nil, d.afterMetadata(ctx, err)
 	}
 	return http.NewRequestWithContext(ctx, http.MethodGet, m.JWKSURI, nil)
 }
 
-// afterMetadata makes the keys be asked for right after the metadata is, so that two
-// back-offs do not add up.
+// afterMetadata schedules the next fetch of the keys right after that of the metadata, so
+// that the two back-offs do not add up.
 func (d *discovery) afterMetadata(ctx context.Context, err error) error {
 	delay := d.cfg.delay(ctx)
 	var failed *everfresh.RefreshError
@@ -182,8 +184,8 @@ func (d *discovery) afterMetadata(ctx context.Context, err error) error {
 	return everfresh.RetryAfter(err, delay)
 }
 
-// orMoved is a middleware that asks for the metadata again when the keys are not where it
-// says, and for the keys where they are now.
+// orMoved is a middleware that refreshes the metadata when the keys are not at the URL in
+// it, and then fetches the keys from the new URL.
 func (d *discovery) orMoved(next everfresh.Fetcher) everfresh.Fetcher {
 	next = d.ownValidators(next)
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
@@ -191,20 +193,20 @@ func (d *discovery) orMoved(next everfresh.Fetcher) everfresh.Fetcher {
 		if err != nil || !gone(resp) {
 			return resp, err
 		}
-		seen := d.meta.Snapshot()
-		if seen != nil && seen.Value.JWKSURI != req.URL.String() { // found out meanwhile
+		seen := d.metadata.Snapshot()
+		if seen != nil && seen.Value.JWKSURI != req.URL.String() { // the metadata has been refreshed meanwhile
 			return again(next, req, resp, seen.Value.JWKSURI)
 		}
-		now, err := d.meta.Newer(req.Context(), seen)
+		now, err := d.metadata.Newer(req.Context(), seen)
 		if err != nil || now == nil || now.Value.JWKSURI == req.URL.String() {
-			return resp, nil //nolint:nilerr // The sink hears of it from the metadata's own resource.
+			return resp, nil //nolint:nilerr // The resource of the metadata reports this error to the sink.
 		}
 		return again(next, req, resp, now.Value.JWKSURI)
 	})
 }
 
-// ownValidators is a middleware that sends validators only to the URL that they are of
-// (RFC 9110, section 8.8): the keys may have moved, and a new place that happens to use the
+// ownValidators is a middleware that sends validators only to the URL that they came from
+// (RFC 9110, section 8.8): the keys may have moved, and a new URL that happens to use the
 // same ETag, such as "1", would confirm keys that it does not have.
 func (d *discovery) ownValidators(next everfresh.Fetcher) everfresh.Fetcher {
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
@@ -223,8 +225,8 @@ func (d *discovery) ownValidators(next everfresh.Fetcher) everfresh.Fetcher {
 	})
 }
 
-// withoutHeaders takes the caller's header fields from a request to another origin than the
-// issuer's: they may hold what only the issuer is to know.
+// withoutHeaders removes the caller's header fields from a request to another origin than
+// the issuer's: they may contain secrets that are meant only for the issuer.
 func (d *discovery) withoutHeaders(req *http.Request) *http.Request {
 	if weburl.Origin(req.URL) == d.origin {
 		return req

@@ -81,7 +81,7 @@ func TestBadMetadata(t *testing.T) {
 		"an allowed origin": {
 			field: "jwks_uri", value: "https://cdn.test/jwks.json", opts: []jwks.Option{jwks.WithOrigins("https://cdn.test")},
 		},
-		"jwks_uri is no text": {field: "jwks_uri", value: 1, want: jwks.ErrUnavailable},
+		"jwks_uri is not a string": {field: "jwks_uri", value: 1, want: jwks.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -239,8 +239,8 @@ func TestGoneKeySetIsAskedForOnce(t *testing.T) {
 		src := ready(t, s.discovered(t))
 		s.iss.KeySet().Break(jwkstest.Answer(http.StatusNotFound, nil, ""))
 		wantError(t, src.Refresh(t.Context()), jwks.ErrUnavailable)
-		if keys, meta := s.fetches(), len(s.iss.Discovery().Requests()); keys != 2 || meta != 2 {
-			t.Errorf("%d requests for the keys and %d for the metadata, want 1 each", keys-1, meta-1)
+		if keys, documents := s.fetches(), len(s.iss.Discovery().Requests()); keys != 2 || documents != 2 {
+			t.Errorf("%d requests for the keys and %d for the metadata, want 1 each", keys-1, documents-1)
 		}
 	})
 }

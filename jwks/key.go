@@ -15,28 +15,29 @@ import (
 	"strings"
 )
 
-// A Key is the public half of one key of a [Set], with what its issuer says of it
-// (RFC 7517, section 4). It is immutable and shared by all who ask for it: change neither
-// its fields nor what they point to.
+// A Key is a public key of a [Set] with its parameters (RFC 7517, section 4). It is
+// immutable and shared by all callers: change neither its fields nor the values that they
+// point to.
 //
-// A key is for the algorithms that its type and curve allow, or for only one of them if its
-// Algorithm says so. A key that is not for verifying signatures is for none: one with a Use
-// other than "sig", with Ops without "verify", or with an Algorithm of encryption. Such keys
-// are normal in a set, so they are in [Set.All], but [Set.Lookup] does not return them.
+// A key can be used with the algorithms that its type and curve allow, or with only one of
+// them if its Algorithm says so. A key that is not for verifying signatures cannot be used
+// with any: one with a Use other than "sig", with Ops without "verify", or with an Algorithm
+// for encryption. Such keys are common in key sets, so they are in [Set.All], but
+// [Set.Lookup] does not return them.
 //
-// Certificates (x5c, x5u, x5t) are not read. The issuer vouches for its keys by the
-// connection they came over.
+// Certificates (x5c, x5u, x5t) are not read. Keys are trusted because of the connection over
+// which they were received.
 type Key struct {
 	ID        string           // kid; "" if there is none
 	Type      string           // kty: "RSA", "EC", "OKP", or one of WithKeyParser
-	Algorithm string           // alg, such as "RS256"; "" if the key names none
+	Algorithm string           // alg, such as "RS256"; "" if there is none
 	Use       string           // use: "sig", or "enc", which is for encryption; "" if there is none
 	Ops       []string         // key_ops, such as "verify"; nil if there are none
-	Public    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey, or what a key parser made
+	Public    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey, or the result of a key parser
 
-	algs    algorithms // what it verifies here
-	own     string     // the algorithm of a Public that is not built in
-	settled bool       // algs and own are what the document says
+	algs    algorithms // the built-in algorithms that it can verify
+	own     string     // the algorithm of a Public of a type that is not built in
+	settled bool       // whether algs and own have been set from the document
 	next    *Key       // the next one in the set with the same ID
 }
 
@@ -62,7 +63,7 @@ const (
 	ofEd25519 = edDSA | ed25519Only
 )
 
-// algorithmBit returns 0 for a name that is not that of a built-in algorithm. Names are
+// algorithmBit returns the bit of a built-in algorithm, and 0 for any other name. Names are
 // case-sensitive (RFC 7515, section 4.1.1).
 func algorithmBit(alg string) algorithms {
 	switch alg {
@@ -92,7 +93,7 @@ func algorithmBit(alg string) algorithms {
 	return 0
 }
 
-// fits reports whether k may verify signatures of alg, of which bit is the algorithmBit.
+// fits reports whether k may verify signatures of alg, whose algorithmBit is bit.
 func (k *Key) fits(alg string, bit algorithms) bool {
 	return k.algs&bit != 0 || k.own != "" && k.own == alg
 }
@@ -100,8 +101,8 @@ func (k *Key) fits(alg string, bit algorithms) bool {
 // fitsAny reports whether there is an algorithm that k fits.
 func (k *Key) fitsAny() bool { return k.algs != 0 || k.own != "" }
 
-// allowed returns what k verifies. For a key that is not of a set, but of somebody else's
-// [KeySource], that is all that its type can.
+// allowed returns the algorithms that k can verify. For a key from another implementation
+// of [KeySource], these are all algorithms of its type.
 func (k *Key) allowed() (algorithms, error) {
 	if k.settled {
 		return k.algs, nil
@@ -109,8 +110,8 @@ func (k *Key) allowed() (algorithms, error) {
 	return examine(k.Public)
 }
 
-// restrict settles which of the possible algorithms k is for. None are possible if Public
-// is not of a type that is built in.
+// restrict sets the algorithms of k: those of the possible ones that its parameters allow.
+// None are possible if Public is not of a built-in type.
 func (k *Key) restrict(possible algorithms) error {
 	k.settled = true
 	if !k.verifies() || isEncryption(k.Algorithm) {
@@ -125,7 +126,7 @@ func (k *Key) restrict(possible algorithms) error {
 	}
 	k.algs = algorithmBit(k.Algorithm) & possible
 	if k.algs == 0 {
-		return fmt.Errorf("alg %q is not one of this type of key", cut(k.Algorithm))
+		return fmt.Errorf("alg %q does not fit this type of key", cut(k.Algorithm))
 	}
 	if k.algs&ofEd25519 != 0 {
 		k.algs = ofEd25519 // two names of one algorithm (RFC 9864, section 2.2)
@@ -137,14 +138,14 @@ func (k *Key) verifies() bool {
 	return (k.Use == "" || k.Use == "sig") && (k.Ops == nil || slices.Contains(k.Ops, "verify"))
 }
 
-// restrictOwn takes the algorithm of a key of a type that is not built in from the key. It
-// may be EdDSA, as that has more curves than one.
+// restrictOwn sets the algorithm of a key of a type that is not built in. It may be EdDSA,
+// which has more than one curve.
 func (k *Key) restrictOwn() error {
 	switch {
 	case k.Algorithm == "":
 		return errors.New("the key parser does not say which algorithm the key is for")
 	case isSymmetric(k.Algorithm), algorithmBit(k.Algorithm)&^edDSA != 0:
-		return fmt.Errorf("alg %q is not one of a %T", cut(k.Algorithm), k.Public)
+		return fmt.Errorf("alg %q does not fit a key of type %T", cut(k.Algorithm), k.Public)
 	}
 	k.own = k.Algorithm
 	return nil
@@ -154,17 +155,17 @@ func isEncryption(alg string) bool {
 	return alg == "RSA1_5" || strings.HasPrefix(alg, "RSA-OAEP") || strings.HasPrefix(alg, "ECDH-ES")
 }
 
-// isSymmetric also knows "none", which anybody can sign with.
+// isSymmetric reports whether alg is symmetric. That includes "none", which anyone can use.
 func isSymmetric(alg string) bool {
 	return strings.EqualFold(alg, "none") || len(alg) >= 2 && strings.EqualFold(alg[:2], "HS")
 }
 
-// examine returns the algorithms of a public key that was made elsewhere, and checks it as
-// if it were read here, since verifying with a malformed one can panic.
+// examine checks a public key that was made elsewhere and returns its algorithms. It checks
+// the key like one that was parsed here, because verifying with a malformed key can panic.
 func examine(public crypto.PublicKey) (algorithms, error) {
 	switch public := public.(type) {
 	case nil:
-		return 0, errors.New("there is no public key")
+		return 0, errors.New("no public key")
 	case *rsa.PublicKey:
 		return ofRSA, checkRSA(public)
 	case *ecdsa.PublicKey:
@@ -175,22 +176,22 @@ func examine(public crypto.PublicKey) (algorithms, error) {
 		}
 		return ofEd25519, nil
 	case []byte, string:
-		return 0, errSymmetric // it would be taken for an HMAC secret
+		return 0, errSymmetric // libraries would use it as an HMAC secret
 	case interface{ Public() crypto.PublicKey }:
-		return 0, errors.New("it is a private key")
+		return 0, errors.New("the key is a private key")
 	}
 	return 0, nil
 }
 
 var (
-	errSymmetric   = errors.New("symmetric keys are not admitted")
-	errEd25519Size = fmt.Errorf("an Ed25519 key is %d bytes long", ed25519.PublicKeySize)
+	errSymmetric   = errors.New("symmetric keys are not accepted")
+	errEd25519Size = fmt.Errorf("the length of an Ed25519 key is not %d bytes", ed25519.PublicKeySize)
 	errRSAModulus  = errors.New("RSA modulus is missing or even")
 )
 
 const (
 	minRSABits = 2048 // RFC 7518, section 3.3
-	maxRSABits = 8192 // verifying takes time that grows with the square
+	maxRSABits = 8192 // the time to verify grows with the square of the length
 )
 
 func checkRSA(public *rsa.PublicKey) error {
@@ -198,7 +199,7 @@ func checkRSA(public *rsa.PublicKey) error {
 		return errRSAModulus
 	}
 	if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return fmt.Errorf("RSA key of %d bits: %d to %d are accepted", bits, minRSABits, maxRSABits)
+		return fmt.Errorf("RSA key of %d bits: want %d to %d", bits, minRSABits, maxRSABits)
 	}
 	if e := public.E; e < 3 || e%2 == 0 || e > 1<<31-1 {
 		return errRSAExponent
@@ -239,7 +240,7 @@ func ofCurve(curve elliptic.Curve) algorithms {
 }
 
 func (m *members) rsa() (crypto.PublicKey, algorithms, error) {
-	var buf [maxRSABits/8 + 8]byte // and some leading zeros
+	var buf [maxRSABits/8 + 8]byte // with room for some leading zeros
 	n, err := decode("n", m.n, buf[:])
 	if err != nil {
 		return nil, 0, err
@@ -256,7 +257,7 @@ func (m *members) rsa() (crypto.PublicKey, algorithms, error) {
 	for _, b := range e {
 		exponent = exponent<<8 | uint32(b)
 	}
-	if exponent > 1<<31-1 { // not an int everywhere
+	if exponent > 1<<31-1 { // does not fit an int on every platform
 		return nil, 0, errRSAExponent
 	}
 	public.E = int(exponent)
@@ -301,10 +302,10 @@ func (m *members) ec() (crypto.PublicKey, algorithms, error) {
 // fieldSize is the length of a coordinate, and of each half of a signature, in bytes.
 func fieldSize(curve elliptic.Curve) int { return (curve.Params().BitSize + 7) / 8 }
 
-// coordinate decodes value into the whole of field. RFC 7518, section 6.2.1.2, demands the
-// full size, and go-jose and WebCrypto insist on it, but issuers on the JVM have dropped a
-// leading zero (Keycloak, one key in 128) or added one. What is meant is not in doubt, and
-// the point is checked, so refusing it would only be an outage.
+// coordinate decodes value and pads it to the length of field. RFC 7518, section 6.2.1.2,
+// requires the full length, and go-jose and WebCrypto insist on it, but issuers on the JVM
+// have dropped a leading zero (Keycloak, one key in 128) or added one. The meaning is
+// unambiguous and the point is checked, so rejecting the key would only cause an outage.
 func coordinate(name string, value, field []byte) error {
 	var buf [66 + 8]byte
 	b, err := decode(name, value, buf[:])
@@ -343,7 +344,7 @@ func (m *members) okp() (crypto.PublicKey, algorithms, error) {
 
 func trimZeros(b []byte) []byte { return bytes.TrimLeft(b, "\x00") }
 
-// decode decodes the base64url in a JSON string into buf. Its errors show none of it.
+// decode decodes the base64url in a JSON string into buf. Its errors do not quote it.
 func decode(name string, value, buf []byte) ([]byte, error) {
 	if value == nil {
 		return nil, fmt.Errorf("%s is missing", name)
@@ -355,7 +356,7 @@ func decode(name string, value, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	digits = bytes.TrimRight(digits, "=") // some issuers pad
+	digits = bytes.TrimRight(digits, "=") // some issuers add padding
 	if base64.RawURLEncoding.DecodedLen(len(digits)) > len(buf) {
 		return nil, fmt.Errorf("%s is too long", name)
 	}

@@ -10,7 +10,7 @@ import (
 //
 //	jwt.Parse(raw, jwks.Keyfunc(src, func(t *jwt.Token) map[string]any { return t.Header }))
 //
-// Waiting for an unknown key is bounded by the time-out of a fetch; see [KeyfuncContext].
+// The wait for an unknown key is limited by the timeout of a fetch; see [KeyfuncContext].
 func Keyfunc[T any](src KeySource, header func(T) map[string]any) func(T) (any, error) {
 	return KeyfuncContext(context.Background(), src, header)
 }
@@ -25,7 +25,7 @@ func KeyfuncContext[T any](ctx context.Context, src KeySource, header func(T) ma
 		}
 		kid, ok := h["kid"].(string)
 		if _, named := h["kid"]; named && !ok {
-			return nil, fmt.Errorf("jwks: %w: kid is no text", ErrToken)
+			return nil, fmt.Errorf("jwks: %w: kid is not a string", ErrToken)
 		}
 		return src.Key(ctx, kid, alg)
 	}

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Multi returns the closed set of the issuers whose tokens a service takes, each under the
-// iss of its tokens. The map is copied. Issuers that are nil are left out.
+// Multi returns the closed set of the issuers whose tokens a service accepts, each under the
+// iss of its tokens. The map is copied. Nil sources are left out.
 func Multi(sources map[string]KeySource) *Issuers {
 	known := maps.Clone(sources)
 	maps.DeleteFunc(known, func(_ string, src KeySource) bool {
@@ -26,8 +26,8 @@ func Multi(sources map[string]KeySource) *Issuers {
 // concurrent use.
 type Issuers struct{ sources map[string]KeySource }
 
-// Source returns the source of an issuer, named by the iss of a token. The error is
-// [ErrIssuer]; nothing is ever fetched because a token names it.
+// Source returns the source of the issuer with the given iss. Otherwise the error is
+// [ErrIssuer]; an unknown iss never causes a fetch.
 func (m *Issuers) Source(iss string) (KeySource, error) {
 	if src, ok := m.sources[iss]; ok {
 		return src, nil
@@ -36,9 +36,9 @@ func (m *Issuers) Source(iss string) (KeySource, error) {
 }
 
 // VerifySignature verifies a signed JWT with the keys of the issuer that it names, and
-// returns its payload; see [Source.VerifySignature]. The iss in the payload is then true.
-// A token that names its issuer twice, in whatever case, is refused. Errors are also
-// [ErrIssuer], and [ErrToken] if there is no iss.
+// returns its payload; see [Source.VerifySignature]. The iss in the payload can then be
+// trusted. A token that names its issuer twice, in upper or lower case, is rejected. Further
+// errors are [ErrIssuer], and [ErrToken] if there is no iss.
 func (m *Issuers) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
 	j, err := parseJWS(token)
 	if err != nil {
@@ -59,13 +59,15 @@ func (m *Issuers) VerifySignature(ctx context.Context, token string) (payload []
 	return verifyWith(ctx, src, j)
 }
 
-// issuerOf returns the iss of claims. There must be one and no other that a reader might
-// take for it: encoding/json takes the last of those that differ in case, others the first
-// or the exact one, and an issuer of the set could sign for another one by that.
+// issuerOf returns the iss of claims. There must be exactly one, and no other member that
+// differs only in case: encoding/json uses the last of them, other parsers the first or the
+// exact one, which would allow one issuer of the set to sign in the name of another.
 func issuerOf(claims []byte) (iss string, err error) {
 	if claims = bytes.TrimSpace(claims); !json.Valid(claims) || !utf8.Valid(claims) || claims[0] != '{' {
 		return "", malformed("claims are not a JSON object")
 	}
+
+	// Compare names without regard to case, to notice members that other parsers might use.
 	found := false
 	err = eachMember(claims, func(name, value []byte) (err error) {
 		switch {
@@ -87,9 +89,9 @@ func issuerOf(claims []byte) (iss string, err error) {
 	return iss, nil
 }
 
-// Failover returns a source that asks secondary when primary has no answer: when it does not
-// know the key, does not allow it for the algorithm, or cannot tell. If neither has the key, the error wraps both; then the key
-// is unknown only if it is not [ErrUnavailable].
+// Failover returns a source that asks secondary when primary does not know the key, does not
+// allow it for the algorithm, or is unavailable. If neither returns the key, the error wraps
+// both errors; the key is known not to exist only if the error is not [ErrUnavailable].
 func Failover(primary, secondary KeySource) KeySource { return failover{primary, secondary} }
 
 type failover struct{ primary, secondary KeySource }

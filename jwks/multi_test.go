@@ -33,7 +33,7 @@ func twoIssuers(t *testing.T, faults ...jwkstest.Fault) (a, b *jwkstest.Issuer, 
 	return a, b, both
 }
 
-// A token is verified with the keys of the issuer that it names, and with nobody else's.
+// A token is verified with the keys of the issuer that it names, and not with any other's.
 func TestMulti(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, both := twoIssuers(t)
@@ -53,18 +53,18 @@ func TestMulti(t *testing.T) {
 			claims any
 			want   error
 		}{
-			"the other's name":    {map[string]any{"iss": a.URL()}, jwks.ErrSignature},
-			"unknown issuer":      {map[string]any{"iss": "https://c.test"}, jwks.ErrIssuer},
-			"an issuer of no set": {map[string]any{"iss": "https://nil.test"}, jwks.ErrIssuer},
-			"slash at the end":    {map[string]any{"iss": b.URL() + "/"}, jwks.ErrIssuer},
-			"capitals":            {map[string]any{"iss": "https://B.test"}, jwks.ErrIssuer},
-			"no issuer":           {map[string]any{"sub": "x"}, jwks.ErrToken},
-			"empty issuer":        {map[string]any{"iss": ""}, jwks.ErrToken},
-			"issuer is no text":   {map[string]any{"iss": []string{b.URL()}}, jwks.ErrToken},
-			"null":                {[]byte("null"), jwks.ErrToken},
-			"no object":           {[]byte(`["iss"]`), jwks.ErrToken},
-			"no JSON":             {[]byte("x"), jwks.ErrToken},
-			"nothing":             {[]byte(""), jwks.ErrToken},
+			"the other's name":       {map[string]any{"iss": a.URL()}, jwks.ErrSignature},
+			"unknown issuer":         {map[string]any{"iss": "https://c.test"}, jwks.ErrIssuer},
+			"an issuer of no set":    {map[string]any{"iss": "https://nil.test"}, jwks.ErrIssuer},
+			"slash at the end":       {map[string]any{"iss": b.URL() + "/"}, jwks.ErrIssuer},
+			"capitals":               {map[string]any{"iss": "https://B.test"}, jwks.ErrIssuer},
+			"no issuer":              {map[string]any{"sub": "x"}, jwks.ErrToken},
+			"empty issuer":           {map[string]any{"iss": ""}, jwks.ErrToken},
+			"issuer is not a string": {map[string]any{"iss": []string{b.URL()}}, jwks.ErrToken},
+			"null":                   {[]byte("null"), jwks.ErrToken},
+			"no object":              {[]byte(`["iss"]`), jwks.ErrToken},
+			"no JSON":                {[]byte("x"), jwks.ErrToken},
+			"nothing":                {[]byte(""), jwks.ErrToken},
 		} {
 			_, err := both.VerifySignature(t.Context(), b.Sign(tt.claims))
 			wantError(t, err, tt.want)
@@ -182,15 +182,15 @@ func TestKeyfunc(t *testing.T) {
 			header map[string]any
 			want   error
 		}{
-			"good":           {map[string]any{"kid": "key-1", "alg": "ES256", "typ": "JWT"}, nil},
-			"no kid":         {map[string]any{"alg": "ES256"}, nil},
-			"no alg":         {map[string]any{"kid": "key-1"}, jwks.ErrToken},
-			"alg is no text": {map[string]any{"kid": "key-1", "alg": []any{"ES256"}}, jwks.ErrToken},
-			"kid is no text": {map[string]any{"kid": 1, "alg": "ES256"}, jwks.ErrToken},
-			"kid is null":    {map[string]any{"kid": nil, "alg": "ES256"}, jwks.ErrToken},
-			"none":           {map[string]any{"kid": "key-1", "alg": "none"}, jwks.ErrAlgorithm},
-			"unknown":        {map[string]any{"kid": "key-2", "alg": "ES256"}, jwks.ErrKeyNotFound},
-			"no header":      {nil, jwks.ErrToken},
+			"good":                {map[string]any{"kid": "key-1", "alg": "ES256", "typ": "JWT"}, nil},
+			"no kid":              {map[string]any{"alg": "ES256"}, nil},
+			"no alg":              {map[string]any{"kid": "key-1"}, jwks.ErrToken},
+			"alg is not a string": {map[string]any{"kid": "key-1", "alg": []any{"ES256"}}, jwks.ErrToken},
+			"kid is not a string": {map[string]any{"kid": 1, "alg": "ES256"}, jwks.ErrToken},
+			"kid is null":         {map[string]any{"kid": nil, "alg": "ES256"}, jwks.ErrToken},
+			"none":                {map[string]any{"kid": "key-1", "alg": "none"}, jwks.ErrAlgorithm},
+			"unknown":             {map[string]any{"kid": "key-2", "alg": "ES256"}, jwks.ErrKeyNotFound},
+			"no header":           {nil, jwks.ErrToken},
 		} {
 			got, err := find(&token{tt.header})
 			if tt.want != nil {

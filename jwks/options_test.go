@@ -37,7 +37,7 @@ func TestRefreshIntervals(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+			eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSite(t)
 					if tt.header != "" {
@@ -95,7 +95,7 @@ func TestBackoff(t *testing.T) {
 		"constant": {[]jwks.Option{jwks.WithBackoff(time.Second, time.Second)}, time.Second, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+			eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newSite(t)
 					s.iss.KeySet().Break(jwkstest.Answer(http.StatusBadGateway, nil, ""))
@@ -266,7 +266,7 @@ func TestNoCache(t *testing.T) {
 	wantError(t, err, jwks.ErrOption)
 }
 
-// Options that cannot be meant are refused, by both doors, and nothing is registered.
+// Invalid options are rejected by both constructors, and nothing is registered.
 func TestInvalidOptions(t *testing.T) {
 	for name, opt := range map[string]jwks.Option{
 		"nil":                    nil,

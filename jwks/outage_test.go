@@ -59,8 +59,8 @@ func eachOutage(t *testing.T, test func(t *testing.T, fault jwkstest.Fault)) {
 	}
 }
 
-// eachDoor runs a test with each way to make a source.
-func eachDoor(t *testing.T, test func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source)) {
+// eachConstructor runs a test with each way to make a source.
+func eachConstructor(t *testing.T, test func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source)) {
 	t.Helper()
 	t.Run("New", func(t *testing.T) { test(t, (*site).source) })
 	t.Run("FromIssuer", func(t *testing.T) { test(t, (*site).discovered) })
@@ -158,7 +158,7 @@ func TestBadAnswersEvictNothing(t *testing.T) {
 // A source is made while its issuer is down, without an error and without waiting; what
 // is asked of it says that it is unavailable.
 func TestStartWithoutTheIssuer(t *testing.T) {
-	eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+	eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 		eachOutage(t, func(t *testing.T, fault jwkstest.Fault) {
 			s := newSite(t)
 			down(s.iss, fault)
@@ -185,7 +185,7 @@ func TestStartWithoutTheIssuer(t *testing.T) {
 
 // However many ask before there are keys, a dead issuer is asked as its back-off says.
 func TestStormWithoutKeys(t *testing.T) {
-	eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+	eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t)
 			down(s.iss, jwkstest.Drop)
@@ -203,7 +203,7 @@ func TestStormWithoutKeys(t *testing.T) {
 // After a blip of 0.5 s at the start the first token is verified within 1 s of the start;
 // after any outage within 40 s of its end.
 func TestFirstSuccess(t *testing.T) {
-	eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+	eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 		eachOutage(t, func(t *testing.T, fault jwkstest.Fault) {
 			for outage, within := range map[time.Duration]time.Duration{
 				500 * time.Millisecond: 500 * time.Millisecond,
@@ -230,8 +230,8 @@ func TestFirstSuccess(t *testing.T) {
 
 // With a storage, the first request of a process is verified with the keys of the last
 // one while the issuer is down.
-func TestWarmStartWithoutTheIssuer(t *testing.T) {
-	eachDoor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
+func TestStartFromTheStoreWithoutTheIssuer(t *testing.T) {
+	eachConstructor(t, func(t *testing.T, open func(*site, testing.TB, ...jwks.Option) *jwks.Source) {
 		eachOutage(t, func(t *testing.T, fault jwkstest.Fault) {
 			disk := new(store.Memory)
 			last := newSite(t, everfresh.WithStorage(disk))

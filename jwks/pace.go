@@ -12,11 +12,12 @@ import (
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
-// retryAfterMax bounds what a Retry-After can postpone.
+// retryAfterMax limits the delay that a Retry-After can cause.
 const retryAfterMax = 5 * time.Minute
 
-// paced is the middleware that says when a resource is asked for again: after a failure
-// by [WithBackoff], after an answer that says nothing of its freshness by defaultLifetime.
+// paced is the middleware that sets the time of the next fetch: after a failure by
+// [WithBackoff], and after a response that does not specify its freshness by
+// defaultLifetime.
 func (c *config) paced(next everfresh.Fetcher) everfresh.Fetcher {
 	return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 		delay := c.delay(req.Context())
@@ -38,7 +39,7 @@ func (c *config) paced(next everfresh.Fetcher) everfresh.Fetcher {
 	})
 }
 
-// delay returns the back-off after the refresh of ctx, give or take a quarter.
+// delay returns the back-off after the refresh of ctx, randomized by up to a quarter.
 func (c *config) delay(ctx context.Context) time.Duration {
 	d := c.floor
 	for n := refreshctx.Failures(ctx); n > 0 && d < c.ceiling; n-- {
@@ -48,7 +49,7 @@ func (c *config) delay(ctx context.Context) time.Duration {
 	return d*3/4 + rand.N(d/2+1)
 }
 
-// withLifetime adds defaultLifetime to a header that says nothing of freshness.
+// withLifetime adds defaultLifetime to a header that does not specify freshness.
 func withLifetime(h http.Header) http.Header {
 	now := time.Now()
 	if rfc9111.Of(h, now, now, false).Source != rfc9111.None {

@@ -8,26 +8,27 @@ import (
 	"strings"
 )
 
-// A ParseOption changes how key sets are read, by [Parse] or by a [Source].
+// A ParseOption changes how [Parse] or a [Source] parses key sets.
 type ParseOption interface {
 	Option
 	parse(p *parser)
 }
 
-// WithKeyParser reads keys of the given kty with parse: kinds that are not built in, such as
-// "AKP", or other curves of "EC" and "OKP". The latter are read by parse first, and as
-// usual if its error is [errors.ErrUnsupported]. A second parser for the same kty replaces
-// the first. A Source uses parse from many goroutines at once.
+// WithKeyParser parses keys with the given kty with parse: types that are not built in, such
+// as "AKP", or other curves of "EC" and "OKP". The latter are passed to parse first, and
+// parsed as usual if its error is [errors.ErrUnsupported]. A second parser for the same kty
+// replaces the first. A Source calls parse concurrently.
 //
-// parse gets a copy of the JSON object of one key, the private members of which may be
-// there too. Of the Key that it returns, Public and Algorithm count; ID, Type, Use and Ops
-// are always those of the document, and so is Algorithm if parse leaves it empty. Algorithm
-// is what the key may be looked up for, such as "ES256K". If Public is an *rsa.PublicKey, an
-// *ecdsa.PublicKey on a NIST curve or an ed25519.PublicKey, it is checked like one that was
-// read here, Algorithm may stay empty, and VerifySignature can use it.
+// parse receives a copy of the JSON object of one key, which may include private members. Of
+// the Key that it returns, only Public and Algorithm are used; ID, Type, Use and Ops always
+// come from the document, and so does Algorithm if parse leaves it empty. Algorithm is the
+// name for which the key can be looked up, such as "ES256K". If Public is an *rsa.PublicKey,
+// an *ecdsa.PublicKey on a NIST curve or an ed25519.PublicKey, it is checked like a built-in
+// one, Algorithm may stay empty, and VerifySignature can use the key.
 //
-// An error or a panic leaves out that key only; the error's text is shown in logs. Symmetric
-// keys cannot be admitted: kty "oct", an empty kty and a nil parse are [ErrOption].
+// If parse returns an error or panics, only that key is left out; the text of the error may
+// appear in logs. Symmetric keys cannot be accepted: kty "oct", an empty kty and a nil parse
+// are [ErrOption].
 func WithKeyParser(kty string, parse func(json.RawMessage) (Key, error)) ParseOption {
 	return keyParser{kty, parse}
 }
@@ -60,10 +61,10 @@ func (o keyParser) check() error {
 	return nil
 }
 
-// call reads raw into k.
+// call parses raw into k.
 func (o keyParser) call(raw []byte, k *Key) (algs algorithms, err error) {
 	defer func() {
-		if r := recover(); r != nil { // its text might show the key
+		if r := recover(); r != nil { // the panic's text might contain the key
 			err = fmt.Errorf("panic in the parser of kty %q: value of type %T", cut(o.kty), r)
 		}
 	}()
@@ -83,12 +84,14 @@ type parser struct {
 	err    error                // of the options
 }
 
-// key reads one key. With an error the key has what could be read of its ID and type.
+// key parses one key. With an error, the key has its ID and type if they could be read.
 func (p *parser) key(raw []byte) (Key, error) {
 	var k Key
 	if raw[0] != '{' {
 		return k, errors.New("not a JSON object")
 	}
+
+	// Collect the members first: their order is arbitrary.
 	var m members
 	if err := eachMember(raw, m.set); err != nil {
 		return k, err
@@ -96,6 +99,8 @@ func (p *parser) key(raw []byte) (Key, error) {
 	if err := k.describe(&m); err != nil {
 		return k, err
 	}
+
+	// Then parse the public key, and keep those of its algorithms that the document allows.
 	algs, err := p.public(raw, &k, &m)
 	if err != nil {
 		return k, err
@@ -103,17 +108,20 @@ func (p *parser) key(raw []byte) (Key, error) {
 	return k, k.restrict(algs)
 }
 
-// public sets the public key of k, and returns which algorithms that can have.
+// public sets the public key of k and returns its possible algorithms.
 func (p *parser) public(raw []byte, k *Key, m *members) (algorithms, error) {
 	if strings.EqualFold(k.Type, "oct") {
 		return 0, errSymmetric
 	}
+	// A parser of the caller goes first, and may leave the key to the built-in ones.
 	if custom, ok := p.custom[k.Type]; ok {
 		algs, err := custom.call(raw, k)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return algs, err
 		}
 	}
+
+	// The built-in types.
 	var (
 		algs algorithms
 		err  error
@@ -133,17 +141,17 @@ func (p *parser) public(raw []byte, k *Key, m *members) (algorithms, error) {
 	return algs, err
 }
 
-// An unsupportedError is about a key that may well be good.
+// An unsupportedError is about a key that may be valid but is not supported.
 type unsupportedError struct{ member, value string }
 
 func (e unsupportedError) Error() string {
 	return fmt.Sprintf("%s %q is not supported", e.member, cut(e.value))
 }
 
-// Is makes it an errors.ErrUnsupported.
+// Is reports whether target is errors.ErrUnsupported.
 func (e unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// members are the values of a key's members, as they are in the document; nil if absent.
+// members are the raw values of a key's members; nil if absent.
 type members struct{ kty, kid, use, alg, ops, crv, n, e, x, y []byte }
 
 func (m *members) set(name, value []byte) error {
@@ -175,7 +183,7 @@ func (m *members) set(name, value []byte) error {
 	return nil
 }
 
-// describe reads everything but the key itself.
+// describe sets all fields of k except the key itself.
 func (k *Key) describe(m *members) (err error) {
 	if k.Type, err = text("kty", m.kty); err != nil {
 		return err
@@ -202,13 +210,13 @@ func (k *Key) describe(m *members) (err error) {
 	eachElement(m.ops, func(raw []byte) {
 		op, bad := text("key_ops", raw)
 		if k.Ops = append(k.Ops, op); err == nil {
-			err = bad // the first says enough; there may be very many
+			err = bad // the first is enough; there may be very many
 		}
 	})
 	return err
 }
 
-// text returns the text of a JSON string, "" if value is nil.
+// text returns the value of a JSON string, or "" if value is nil.
 func text(name string, value []byte) (string, error) {
 	if value == nil {
 		return "", nil
@@ -223,7 +231,7 @@ func text(name string, value []byte) (string, error) {
 	return intern(b), nil
 }
 
-// intern is string(b) without an allocation for the usual words.
+// intern is string(b) without an allocation for common values.
 func intern(b []byte) string {
 	switch string(b) {
 	case "RSA":
@@ -250,11 +258,11 @@ func intern(b []byte) string {
 	return string(b)
 }
 
-// The functions below walk JSON that json.Valid accepts. Unlike encoding/json they tell
-// names apart by case and show duplicates, and they need no memory.
+// The functions below walk JSON that json.Valid accepts. Unlike encoding/json they are
+// case-sensitive, show duplicates, and do not allocate.
 
-// eachMember calls visit with the members of an object, until it fails. A value has its
-// quotes or brackets, a name has not.
+// eachMember calls visit with the members of an object until it returns an error. Values
+// include their quotes or brackets; names do not.
 func eachMember(object []byte, visit func(name, value []byte) error) error {
 	rest := skipSpace(object[1:])
 	for rest[0] != '}' {
@@ -337,7 +345,7 @@ func nestedLen(b []byte) int {
 	}
 }
 
-// unquote returns the text of a JSON string. It is part of quoted where it can be.
+// unquote returns the value of a JSON string. The result aliases quoted if possible.
 func unquote(quoted []byte) ([]byte, error) {
 	inner := quoted[1 : len(quoted)-1]
 	for _, c := range inner {

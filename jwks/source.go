@@ -14,32 +14,34 @@ import (
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
-// A KeySource finds the public key that verifies a token. [Source] is one, and what
-// [Failover] returns.
+// A KeySource finds the public key that verifies a token. [Source] and the result of
+// [Failover] are KeySources.
 type KeySource interface {
 	// Key returns the key with this ID for this algorithm. The errors are those of
 	// [Source.Key].
 	Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error)
 }
 
-// A Source is the key set of one issuer, kept fresh by a cache. Get one from [New],
-// [FromIssuer] or [Static], once, and keep it: a cache takes each key set once, and all of
-// a source's users share its fetches. It is safe for concurrent use. It lives as long as
-// its cache, after whose end the last set stays in use, or until [Source.Close].
+// A Source is the key set of one issuer, kept fresh by a cache. Make one with [New],
+// [FromIssuer] or [Static] and share it: a cache accepts each key set only once, and all
+// users of a source share its fetches. It is safe for concurrent use. It is kept fresh until
+// the cache or the source is closed. After the cache is closed, the last set stays in use;
+// after [Source.Close] it does not.
 //
-// While a caller waits for a fetch, the end of its ctx ends the wait and not the fetch.
+// While a caller waits for a fetch, the end of its ctx ends the wait but not the fetch.
 type Source struct {
-	cfg     *config
-	cache   *everfresh.Cache          // nil for a static source
-	meta    string                    // the key of the metadata's resource, if there is one
-	keys    *everfresh.Resource[*Set] // nil for a static source
-	fixed   *everfresh.Snapshot[*Set] // of a static source
-	refusal atomic.Pointer[refusal]
+	cfg         *config
+	cache       *everfresh.Cache          // nil for a static source
+	metadataKey string                    // of the resource with the metadata; "" if there is none
+	keys        *everfresh.Resource[*Set] // nil for a static source
+	fixed       *everfresh.Snapshot[*Set] // of a static source
+	refusal     atomic.Pointer[refusal]
 }
 
 // New returns the source of the key set at a URL, which must be https. It does not wait for
-// the network. The error wraps [ErrOption], or is one of everfresh.Register:
-// everfresh.ErrNotAllowed for a bad URL, everfresh.ErrRegistered if the cache has it already.
+// the network. The error wraps [ErrOption] or an error of everfresh.Register:
+// everfresh.ErrNotAllowed for an invalid URL, everfresh.ErrRegistered if the cache has it
+// already.
 func New(c *everfresh.Cache, url string, opts ...Option) (*Source, error) {
 	cfg, err := newConfig(c, opts)
 	if err != nil {
@@ -53,8 +55,8 @@ func New(c *everfresh.Cache, url string, opts ...Option) (*Source, error) {
 	return s, nil
 }
 
-// Static returns a source whose set never changes, for tests and for keys that come by
-// another way. A nil set is an empty one.
+// Static returns a source whose set never changes, for tests and for keys that are obtained
+// in another way. A nil set counts as empty.
 func Static(set *Set) *Source {
 	if set == nil {
 		set = new(Set)
@@ -62,7 +64,7 @@ func Static(set *Set) *Source {
 	return &Source{cfg: &config{algorithms: allAlgorithms}, fixed: &everfresh.Snapshot[*Set]{Value: set}}
 }
 
-// originOf returns the origin of a URL, or "" if it is none, which Register says.
+// originOf returns the origin of a URL, or "" if the URL is invalid, which Register reports.
 func originOf(rawURL string) string {
 	u, err := weburl.Parse(rawURL)
 	if err != nil {
@@ -71,7 +73,7 @@ func originOf(rawURL string) string {
 	return weburl.Origin(u)
 }
 
-// decode makes a set of an answer.
+// decode parses the key set in a response.
 func (c *config) decode(ctx context.Context, resp *http.Response) (*Set, error) {
 	data, err := everfresh.Bytes()(ctx, resp)
 	if err != nil {
@@ -88,8 +90,8 @@ func (c *config) decode(ctx context.Context, resp *http.Response) (*Set, error) 
 	return set, nil
 }
 
-// remark tells the error sink of keys that were left out, unless the last set lacked them
-// for the same reasons.
+// remark reports keys that were left out to the error sink, unless they were also left out
+// of the last set for the same reasons.
 func remark(ctx context.Context, set *Set) {
 	var known []Skipped
 	if _, prev := everfresh.Received(ctx); prev != nil {
@@ -108,15 +110,15 @@ func remark(ctx context.Context, set *Set) {
 }
 
 // Key returns the public key with this ID (the token's kid) for this algorithm (its alg):
-// an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, or what a parser of
-// [WithKeyParser] made. The key is shared and must not be modified. A known key is found
-// without waiting, locking or allocating.
+// an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, or the result of a parser of
+// [WithKeyParser]. The key is shared and must not be modified. A known key is found without
+// waiting, locking or allocating.
 //
-// An unknown key ID makes the set be fetched, within the budget for these. An empty one,
-// that of a token which names no key, finds the only key for alg, if there is just one.
+// For an unknown key ID the set is fetched, within the limit for such fetches. For a token
+// without a key ID, kid is "": Key then returns the key for alg if there is exactly one.
 //
-// The error is [ErrKeyNotFound], also as a [*RateLimitError]; [ErrAlgorithm]; or
-// [ErrUnavailable], which wraps the end of ctx, too.
+// The error is [ErrKeyNotFound], which may be a [*RateLimitError]; [ErrAlgorithm]; or
+// [ErrUnavailable], which also wraps the error of ctx if ctx has ended.
 func (s *Source) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
 	bit := algorithmBit(alg)
 	if set, ok := s.peek(); ok && s.cfg.allows(alg, bit) {
@@ -128,16 +130,16 @@ func (s *Source) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, er
 	switch {
 	case err != nil:
 		return nil, err
-	case kid == "" && len(found) > 1: // any of them may be the one
+	case kid == "" && len(found) > 1: // any of them may be the right one
 		return nil, notFound(kid, alg)
 	default:
 		return found[0].Public, nil
 	}
 }
 
-// Keys returns all public keys for this algorithm, for a token that names none; it has at
+// Keys returns all public keys for this algorithm, for a token without a key ID. There is at
 // least one if the error is nil. If there is none, the set is fetched, and the errors are
-// those of [Source.Key]. The slice is the caller's.
+// those of [Source.Key]. The caller owns the slice.
 func (s *Source) Keys(ctx context.Context, alg string) ([]crypto.PublicKey, error) {
 	found, _, err := s.candidates(ctx, "", alg)
 	if err != nil {
@@ -150,7 +152,7 @@ func (s *Source) Keys(ctx context.Context, alg string) ([]crypto.PublicKey, erro
 	return keys, nil
 }
 
-// Set returns the key set. It waits only if there is none that may be used, for one fetch.
+// Set returns the key set. It waits for one fetch only if there is no set that may be used.
 // The error is [ErrUnavailable].
 func (s *Source) Set(ctx context.Context) (*Set, error) {
 	if set, ok := s.peek(); ok {
@@ -163,9 +165,9 @@ func (s *Source) Set(ctx context.Context) (*Set, error) {
 	return snap.Value, nil
 }
 
-// Ready waits until there is a key set that may be used, through failures: for the first,
-// and after an outage that has outlasted the last for the next. The error, when ctx ends, is
-// [ErrUnavailable], and says why the last fetch failed.
+// Ready waits, despite failures, until there is a key set that may be used: the first one, or
+// a new one if the last has become too old during an outage. When ctx ends, the error is
+// [ErrUnavailable] and says why the last fetch failed.
 func (s *Source) Ready(ctx context.Context) error {
 	if s.keys == nil {
 		return nil
@@ -176,10 +178,10 @@ func (s *Source) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Refresh asks the issuer for a newer set and waits for the answer. It comes out of the
-// budget for unknown key IDs, so that a rotation soon afterwards may be noticed 15 s late;
-// any number of calls at once cost two fetches. The error is a [*RateLimitError] or
-// [ErrUnavailable]. A static source has nothing to ask for.
+// Refresh fetches a newer set from the issuer and waits for it. It counts against the limit
+// for unknown key IDs, so a rotation soon afterwards may be noticed 15 s late. Any number of
+// concurrent calls cause at most two fetches. The error is a [*RateLimitError] or
+// [ErrUnavailable]. It does nothing for a static source.
 func (s *Source) Refresh(ctx context.Context) error {
 	if s.keys == nil {
 		return nil
@@ -188,17 +190,17 @@ func (s *Source) Refresh(ctx context.Context) error {
 	return err
 }
 
-// Close takes the source out of its cache, for a program whose issuers come and go; another
-// source of the same issuer or URL can then be made. Stored records stay. Afterwards the
-// source has no keys, and the error is [ErrUnavailable]. It need not be called before the
-// cache is closed, and may be called again.
+// Close removes the source from its cache, for a program whose issuers come and go. Another
+// source for the same issuer or URL can then be made. Stored records stay. Afterwards the
+// source has no keys, and calls return [ErrUnavailable]. Close need not be called before the
+// cache is closed, and may be called more than once.
 func (s *Source) Close() error {
 	if s.keys == nil {
 		return nil
 	}
 	err := s.cache.Unregister(s.keys.Key())
-	if s.meta != "" {
-		err = errors.Join(err, s.cache.Unregister(s.meta))
+	if s.metadataKey != "" {
+		err = errors.Join(err, s.cache.Unregister(s.metadataKey))
 	}
 	if err != nil && !errors.Is(err, everfresh.ErrNotRegistered) {
 		return fmt.Errorf("jwks: %w", err)
@@ -206,8 +208,8 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Status describes the key set's resource in the cache. That of a static source is ready
-// and says no more.
+// Status returns the status of the key set's resource in the cache. The status of a static
+// source only says that it is ready.
 func (s *Source) Status() everfresh.Status {
 	if s.keys == nil {
 		return everfresh.Status{Ready: true}
@@ -222,8 +224,8 @@ func (s *Source) peek() (*Set, bool) {
 	return s.keys.Peek()
 }
 
-// candidates returns the keys that may have signed a token, at least one, and the snapshot
-// they are of. If there are none, a newer set is asked for.
+// candidates returns the keys that may have signed a token, at least one, and their snapshot.
+// If there are none, it fetches a newer set.
 func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *everfresh.Snapshot[*Set], error) {
 	switch {
 	case !s.cfg.allows(alg, algorithmBit(alg)):
@@ -231,6 +233,8 @@ func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *ever
 	case len(kid) > maxKeyID:
 		return nil, nil, notFound(kid, alg)
 	}
+
+	// Fetch a newer set only if the present one does not know the key.
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -240,6 +244,8 @@ func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *ever
 			return nil, nil, err
 		}
 	}
+
+	// Say why there is no key: the ID is unknown, or its key is for another algorithm.
 	found := snap.Value.fitting(kid, alg)
 	switch {
 	case len(found) > 0:
@@ -251,7 +257,7 @@ func (s *Source) candidates(ctx context.Context, kid, alg string) ([]*Key, *ever
 	}
 }
 
-// knows reports whether a newer set would not help.
+// knows reports whether set has the answer, so that a newer set is not needed.
 func knows(set *Set, kid, alg string) bool {
 	if kid != "" {
 		return set.has(kid)
@@ -273,7 +279,7 @@ func (s *Source) snapshot(ctx context.Context) (*everfresh.Snapshot[*Set], error
 	if snap := s.keys.Snapshot(); snap != nil {
 		return snap, nil
 	}
-	return nil, unavailable(everfresh.ErrNotReady) // it was withdrawn again
+	return nil, unavailable(everfresh.ErrNotReady) // the value was invalidated again
 }
 
 // newer returns a set that is newer than seen, or seen if the issuer has no other.
@@ -288,11 +294,12 @@ func (s *Source) newer(ctx context.Context, seen *everfresh.Snapshot[*Set]) (*ev
 	return snap, nil
 }
 
-// A refusal is an error of the engine and what is made of it. The engine answers all
-// callers with one error until it has changed its mind, so refusing costs no memory.
+// A refusal is a rate-limit error of the cache and the error of this package made from it.
+// The cache returns the same error to all callers until it allows a fetch again, so the
+// refusal is cached and rejecting costs no memory.
 type refusal struct{ cause, err error }
 
-// refused makes this package's error of one of the engine.
+// refused returns an error of the cache as an error of this package.
 func (s *Source) refused(cause error) error {
 	switch e := cause.(type) { //nolint:errorlint // Only these very values are shared.
 	case *everfresh.RateLimitError:

@@ -8,16 +8,16 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// maxTried bounds how many keys are tried for a token that does not name one.
+// maxTried limits how many keys are tried for a token without a key ID.
 const maxTried = 16
 
 // VerifySignature verifies the signature of a compact JWS (RFC 7515), such as a signed JWT,
-// and returns its payload, which is the caller's. That is all it verifies: the claims in the
-// payload, above all exp, iss and aud, are the caller's to check. The method is what go-oidc
-// calls a KeySet.
+// and returns its payload, which the caller owns. It verifies nothing else: the caller must
+// check the claims in the payload, above all exp, iss and aud. With this method, a Source
+// implements go-oidc's KeySet.
 //
-// A token without a key ID is tried with up to 16 keys for its algorithm. If none has signed
-// it, the set is fetched, within the budget for unknown keys.
+// For a token without a key ID, up to 16 keys for its algorithm are tried. If none of them
+// has signed it, the set is fetched, within the limit for unknown keys.
 //
 // The errors are those of [Source.Key], [ErrToken] and [ErrSignature].
 func (s *Source) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
@@ -28,7 +28,7 @@ func (s *Source) VerifySignature(ctx context.Context, token string) (payload []b
 	return s.verify(ctx, j)
 }
 
-// verify is VerifySignature of a token that was read.
+// verify is VerifySignature for a parsed token.
 func (s *Source) verify(ctx context.Context, j *jws) (payload []byte, err error) {
 	found, snap, err := s.candidates(ctx, j.kid, j.alg)
 	if err != nil {
@@ -49,11 +49,11 @@ func (s *Source) refreshable(j *jws) bool {
 	return s.keys != nil && (j.kid == "" || s.cfg.refreshSignature)
 }
 
-// verifyNewer tries the keys of a set that is newer than seen; failed is what came of seen.
+// verifyNewer tries the keys of a set that is newer than seen; failed is the error with seen.
 func (s *Source) verifyNewer(ctx context.Context, j *jws, seen *everfresh.Snapshot[*Set], failed error) error {
 	snap, err := s.newer(ctx, seen)
 	switch {
-	case errors.Is(err, ErrKeyNotFound): // the budget is spent, and the key is known
+	case errors.Is(err, ErrKeyNotFound): // the limit is exhausted, but the key is known
 		return failed
 	case err != nil:
 		return err
@@ -63,8 +63,8 @@ func (s *Source) verifyNewer(ctx context.Context, j *jws, seen *everfresh.Snapsh
 	return j.verifyAny(snap.Value.fitting(j.kid, j.alg))
 }
 
-// verifyAny reports whether one of the keys signed j. A key of a parser, which nothing here
-// verifies with, does not keep others from being tried.
+// verifyAny returns nil if one of the keys has signed j. Keys of a parser that cannot be used
+// here are skipped.
 func (j *jws) verifyAny(keys []*Key) (err error) {
 	for _, k := range keys[:min(len(keys), maxTried)] {
 		failed := j.verify(k)
@@ -76,7 +76,7 @@ func (j *jws) verifyAny(keys []*Key) (err error) {
 		}
 	}
 	if err == nil {
-		return fmt.Errorf("jwks: %w: no key has made it", ErrSignature)
+		return fmt.Errorf("jwks: %w: no key matches the signature", ErrSignature)
 	}
 	return err
 }
@@ -91,7 +91,7 @@ func VerifySignature(ctx context.Context, src KeySource, token string) (payload 
 	return verifyWith(ctx, src, j)
 }
 
-// verifyWith is VerifySignature of a token that was read.
+// verifyWith is VerifySignature for a parsed token.
 func verifyWith(ctx context.Context, src KeySource, j *jws) (payload []byte, err error) {
 	if s, ok := src.(*Source); ok {
 		return s.verify(ctx, j)

@@ -20,23 +20,24 @@ import (
 
 const (
 	maxToken         = 1 << 20
-	maxHeaderMembers = 64 // so that looking for duplicates stays cheap
+	maxHeaderMembers = 64 // so that checking for duplicates stays cheap
 	// maxSignature is the length in base64url of the longest signature, RSA's.
 	maxSignature = (maxRSABits/8*8 + 5) / 6
 )
 
-// A jws is a compact JWS (RFC 7515, section 7.1) that is well formed. Nothing in it is to be
-// believed before verify has succeeded.
+// A jws is a well-formed compact JWS (RFC 7515, section 7.1). Nothing in it can be trusted
+// before verify has succeeded.
 type jws struct {
 	kid, alg        string
 	bit             algorithms // of alg
 	signed          string     // header and payload as they were signed
-	body, signature string     // in base64url, which is decoded when it is needed
-	sum             []byte     // the hash of signed, once it was needed
+	body, signature string     // in base64url, decoded when needed
+	sum             []byte     // the hash of signed; nil until it is needed
 }
 
-// parseJWS reads a token, of which there is exactly one spelling: base64url has no padding,
-// no line breaks and no stray bits. Its errors wrap ErrToken, and show nothing of it.
+// parseJWS parses a token. Only one encoding of a token is accepted: base64url without
+// padding, line breaks or non-zero trailing bits. Its errors wrap ErrToken and do not quote
+// the token.
 func parseJWS(token string) (*jws, error) {
 	if len(token) > maxToken {
 		return nil, malformed("too long")
@@ -64,15 +65,15 @@ func malformed(reason string) error { return fmt.Errorf("jwks: %w: %s", ErrToken
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// isBase64 reports whether strictBase64 decodes part, which also has no line break in it:
-// package base64 skips those.
+// isBase64 reports whether part is valid for strictBase64 and has no line breaks, which
+// package base64 ignores.
 func isBase64(part string) bool {
 	for _, c := range []byte(part) {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
-	var buf [3]byte // only the end can be wrong now
+	var buf [3]byte // only the end can still be wrong
 	_, err := strictBase64.Decode(buf[:], []byte(part[len(part)/4*4:]))
 	return err == nil
 }
@@ -88,8 +89,8 @@ func decodePart(part string) ([]byte, error) {
 // payload returns a new copy of the payload.
 func (j *jws) payload() ([]byte, error) { return decodePart(j.body) }
 
-// readHeader reads what is needed of the protected header, which has to be a JSON object
-// with no name twice: others might read the other one (RFC 7515, sections 4 and 10.12).
+// readHeader parses the protected header, which must be a JSON object without duplicate
+// names: other parsers might use the other value (RFC 7515, sections 4 and 10.12).
 func (j *jws) readHeader(header []byte) error {
 	if !json.Valid(header) || !utf8.Valid(header) {
 		return malformed("header is not JSON")
@@ -97,6 +98,8 @@ func (j *jws) readHeader(header []byte) error {
 	if header = skipSpace(header); header[0] != '{' {
 		return malformed("header is not a JSON object")
 	}
+
+	// Store the members and reject duplicates.
 	var names [maxHeaderMembers][]byte
 	n := 0
 	err := eachMember(header, func(name, value []byte) error {
@@ -120,7 +123,7 @@ func (j *jws) readHeader(header []byte) error {
 	return nil
 }
 
-// set takes a member of the header.
+// set stores a member of the header.
 func (j *jws) set(name, value []byte) (err error) {
 	switch string(name) {
 	case "alg":
@@ -130,14 +133,14 @@ func (j *jws) set(name, value []byte) (err error) {
 		if len(j.kid) > maxKeyID {
 			return fmt.Errorf("kid is longer than %d bytes", maxKeyID)
 		}
-	case "crit", "b64": // no extension is understood here (RFC 7515, section 4.1.11; RFC 7797)
+	case "crit", "b64": // no extensions are supported (RFC 7515, section 4.1.11; RFC 7797)
 		return fmt.Errorf("header has %s", name)
 	}
 	return err
 }
 
 // verify checks the signature with k. The error is ErrAlgorithm if k is not for the token's
-// algorithm, whatever else k could do, and otherwise ErrSignature.
+// algorithm, and otherwise ErrSignature.
 func (j *jws) verify(k *Key) error {
 	algs, err := k.allowed()
 	if err != nil {
@@ -183,7 +186,7 @@ func (j *jws) check(public crypto.PublicKey, signature []byte) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("key is a %T", public) // which has no algorithms that are built in
+	return fmt.Errorf("key is a %T", public) // a type without built-in algorithms
 }
 
 // verifyECDSA checks a signature of two numbers of fixed length (RFC 7518, section 3.4).
@@ -200,8 +203,8 @@ func verifyECDSA(public *ecdsa.PublicKey, digest, signature []byte) error {
 	return nil
 }
 
-// digest returns the hash of the token's algorithm, and of what was signed. A token that
-// names no key is checked with several, and hashed once.
+// digest returns the hash function of the token's algorithm and the hash of the signed text.
+// A token without a key ID is checked with several keys, but hashed only once.
 func (j *jws) digest() (crypto.Hash, []byte) {
 	hash := crypto.SHA512
 	switch {

@@ -258,7 +258,7 @@ func TestKeysThatAreNotForSignaturesVerifyNothing(t *testing.T) {
 	}
 }
 
-// A key that somebody else's source returned is checked before it is used, as the standard
+// A key from another implementation of a source is checked before it is used, as the standard
 // library panics for some of these.
 func TestMalformedPublicKeys(t *testing.T) {
 	ec := signers()["P-256"].Public().(*ecdsa.PublicKey)

@@ -34,11 +34,11 @@ func ExampleMemory() {
 	_, err = m.Store(ctx, "token", nil, store.IfAbsent())
 	fmt.Println("met what was loaded:", errors.As(err, &conflict) && conflict.Current == item.Version)
 
-	for meta, err := range m.List(ctx, "to") {
+	for info, err := range m.List(ctx, "to") {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println("listed:", meta.Key, meta.Size)
+		fmt.Println("listed:", info.Key, info.Size)
 	}
 	// Output:
 	// late: version conflict: item has another version
@@ -59,7 +59,7 @@ func (readOnly) Store(context.Context, string, []byte, store.Condition) (store.V
 
 func (readOnly) Delete(context.Context, string, store.Condition) error { return errReadOnly }
 
-// As forwards Ping. Close stays with whoever opened the inner store.
+// As forwards Ping. The code that opened the inner store still closes it.
 func (r readOnly) As(target any) bool {
 	p, ok := target.(*store.Pinger)
 	if !ok {

@@ -17,21 +17,20 @@ var (
 	_ io.Closer = (*Memory)(nil)
 )
 
-// A Memory is a [Storage] in the memory of the process: for tests, and for
-// programs that need no records after their end. The zero value is an empty
+// A Memory is a [Storage] in the memory of the process. It is meant for tests and
+// for programs that do not need records after a restart. The zero value is an empty
 // store, ready for use. A Memory must not be copied after first use.
 //
-// All methods may be called from many goroutines at once, and none waits for
-// anything but the others. Values are copied on their way in and out. Versions
-// come from one counter for all keys. A List is sorted by key and shows the
-// store as it was at one instant, when its loop began. Neither the size of a
-// value nor the number of items is limited, and nothing is evicted. A Memory
-// fails with [ErrNotFound], [*ConflictError], [ErrTooLarge] for a key,
-// [ErrClosed], and the error of ctx.
+// All methods are safe for concurrent use, and wait only for each other. Values are
+// copied when they are stored and when they are loaded. Versions come from one
+// counter for all keys. A List is sorted by key and shows the store as it was when
+// the loop began. Neither the size of a value nor the number of items is limited,
+// and nothing is evicted. The errors of a Memory are [ErrNotFound],
+// [*ConflictError], [ErrTooLarge] for a key, [ErrClosed], and the error of ctx.
 type Memory struct {
 	mu     sync.RWMutex
 	items  map[string]memoryItem // guarded by mu; nil before the first Store and after Close
-	stores uint64                // guarded by mu; Stores that succeeded, which only grows
+	stores uint64                // guarded by mu; the number of successful Stores, which only grows
 	closed bool                  // guarded by mu
 }
 
@@ -70,7 +69,7 @@ func (m *Memory) Store(ctx context.Context, key string, value []byte, cond Condi
 	if err := checkCall(ctx, key); err != nil {
 		return "", err
 	}
-	value = bytes.Clone(value) // before the lock, which others wait for
+	value = bytes.Clone(value) // before locking, to hold the lock only briefly
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -110,12 +109,12 @@ func (m *Memory) Delete(ctx context.Context, key string, cond Condition) error {
 // List implements [Storage].
 func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[Meta, error] {
 	return func(yield func(Meta, error) bool) {
-		metas, err := m.snapshot(ctx, prefix)
-		for _, meta := range metas {
+		infos, err := m.snapshot(ctx, prefix)
+		for _, info := range infos {
 			if err = ctx.Err(); err != nil {
 				break
 			}
-			if !yield(meta, nil) {
+			if !yield(info, nil) {
 				return
 			}
 		}
@@ -129,24 +128,24 @@ func (m *Memory) snapshot(ctx context.Context, prefix string) ([]Meta, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	metas, err := m.metas(prefix)
-	slices.SortFunc(metas, func(a, b Meta) int { return strings.Compare(a.Key, b.Key) })
-	return metas, err
+	infos, err := m.infos(prefix)
+	slices.SortFunc(infos, func(a, b Meta) int { return strings.Compare(a.Key, b.Key) })
+	return infos, err
 }
 
-func (m *Memory) metas(prefix string) ([]Meta, error) {
+func (m *Memory) infos(prefix string) ([]Meta, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, ErrClosed
 	}
-	var metas []Meta
+	var infos []Meta
 	for key, item := range m.items {
 		if strings.HasPrefix(key, prefix) {
-			metas = append(metas, Meta{Key: key, Version: item.version, Size: int64(len(item.value))})
+			infos = append(infos, Meta{Key: key, Version: item.version, Size: int64(len(item.value))})
 		}
 	}
-	return metas, nil
+	return infos, nil
 }
 
 // Ping implements [Pinger].
@@ -162,8 +161,8 @@ func (m *Memory) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close drops all items. Every later call but Close returns [ErrClosed]; Close
-// always returns nil. A List that has begun goes on with what it saw.
+// Close drops all items. Every later call except Close returns [ErrClosed]; Close
+// always returns nil. A List in progress continues with the items it has.
 func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,7 +171,8 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// checkCall returns why a call with ctx and key fails in any state of the store.
+// checkCall returns the error of a call with ctx and key that does not depend on the
+// state of the store.
 func checkCall(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err

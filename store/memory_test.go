@@ -42,11 +42,11 @@ func TestMemoryListIsSorted(t *testing.T) {
 		}
 	}
 	var got []string
-	for meta, err := range m.List(t.Context(), "") {
+	for info, err := range m.List(t.Context(), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, meta.Key)
+		got = append(got, info.Key)
 	}
 	if want := []string{"", "A", "a", "a/b", "b", "c", "\xff"}; !slices.Equal(got, want) {
 		t.Errorf("List = %q, want %q", got, want)
@@ -65,7 +65,7 @@ func TestMemoryListIsASnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []store.Meta
-	for meta, err := range list {
+	for info, err := range list {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestMemoryListIsASnapshot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got = append(got, meta)
+		got = append(got, info)
 	}
 	if len(got) != 2 || got[0] != (store.Meta{Key: "a", Version: first, Size: 3}) || got[1].Key != "b" {
 		t.Errorf("the loop saw %+v, want a and b as they were when it began", got)
@@ -123,11 +123,11 @@ func put(ctx context.Context, s store.Storage, key, value string) (store.Version
 
 func wantKeys(ctx context.Context, s store.Storage, want ...string) error {
 	var got []string
-	for meta, err := range s.List(ctx, "") {
+	for info, err := range s.List(ctx, "") {
 		if err != nil {
 			return err
 		}
-		got = append(got, meta.Key)
+		got = append(got, info.Key)
 	}
 	if !slices.Equal(got, want) {
 		return fmt.Errorf("the keys are %q, want %q", got, want)

@@ -1,18 +1,18 @@
 package store
 
-// A Priority says how dear a stored record is to its owner. It decides nothing but
-// what a clean-up by priority removes; see everfresh's Query. The zero value is that
-// of a record without one, and counts as [Normal].
+// A Priority is the priority of a stored record. Only everfresh's Query and Purge use
+// it, to select records. The zero value, which a record has if none was set, counts
+// as [Normal].
 type Priority uint8
 
-// The priorities, in rising order.
+// The priorities, from lowest to highest.
 const (
 	Low Priority = iota + 1
 	Normal
 	High
 )
 
-// String returns the name of p in lower case.
+// String returns the name of p in lower case. An invalid priority counts as [Normal].
 func (p Priority) String() string {
 	switch p {
 	case Low:
@@ -24,7 +24,7 @@ func (p Priority) String() string {
 	}
 }
 
-// OrNormal returns p, or [Normal] if p is zero or no priority.
+// OrNormal returns p, or [Normal] if p is zero or invalid.
 func (p Priority) OrNormal() Priority {
 	if p < Low || p > High {
 		return Normal

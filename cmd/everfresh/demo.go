@@ -13,8 +13,8 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// frameTime is how long a frame of the screen stands: smooth enough to follow and slow
-// enough to read.
+// frameTime is the time between two frames: short enough to follow and long enough to
+// read.
 const frameTime = 200 * time.Millisecond
 
 // A demo is a demonstration: an origin and a cache in one process.
@@ -59,7 +59,7 @@ func parseDemo(args []string, std console) (*demo, error) {
 	return d, nil
 }
 
-// endless says what is wrong with an end that comes before the start.
+// endless is the error for a duration that is not positive.
 const endless = "--for is not positive; without it, the command runs until it is interrupted"
 
 func newDemo(std console) *demo {
@@ -85,8 +85,8 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	o := startOrigin(listener)
 	defer o.stop()
-	b := newBoard(o.start)
-	// The cache outlives ctx, so that its end is in order: first the reader, then the cache.
+	b := newEventLog(o.start)
+	// The cache outlives ctx, so that things end in order: first the reader, then the cache.
 	cache := everfresh.NewCache(context.WithoutCancel(ctx), d.options(b)...)
 	defer cache.Close() //nolint:contextcheck // Closing has its own time limit.
 	list, err := registerAll(cache, o.url)
@@ -105,7 +105,7 @@ func (d *demo) run(ctx context.Context) error {
 	return d.summary(b, r, end)
 }
 
-// firstOf returns the first error; what follows one is its consequence.
+// firstOf returns the first error; the others are its consequences.
 func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -115,8 +115,8 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-// options are those of the cache: short intervals, so that there is something to see.
-func (d *demo) options(b *board) []everfresh.CacheOption {
+// options returns options for the cache: short intervals, so that there is something to see.
+func (d *demo) options(b *eventLog) []everfresh.CacheOption {
 	opts := []everfresh.CacheOption{
 		everfresh.WithObserver(b.observe),
 		everfresh.WithMinRefreshInterval(500 * time.Millisecond),
@@ -129,9 +129,9 @@ func (d *demo) options(b *board) []everfresh.CacheOption {
 	return opts
 }
 
-func (d *demo) view(o *origin, b *board, r *reader, list []watched) view {
+func (d *demo) view(o *origin, b *eventLog, r *reader, list []watched) view {
 	if !d.term.live {
-		return &plainView{out: d.std.stdout, board: b}
+		return &plainView{out: d.std.stdout, log: b}
 	}
 	bars := [2]string{"=", "-"}
 	if unicodeBars(d.std.env) {
@@ -139,11 +139,11 @@ func (d *demo) view(o *origin, b *board, r *reader, list []watched) view {
 	}
 	return &liveView{
 		screen: screen{out: d.std.stdout, colour: d.term.colour}, size: d.term.size, bars: bars,
-		board: b, reader: r, list: list, origin: o.url,
+		log: b, reader: r, list: list, origin: o.url,
 	}
 }
 
-// within returns ctx with an end after length; 0 is no end.
+// within returns ctx with a deadline after length; 0 means no deadline.
 func within(ctx context.Context, length time.Duration) (context.Context, context.CancelFunc) {
 	if length == 0 {
 		return context.WithCancel(ctx)
@@ -151,8 +151,8 @@ func within(ctx context.Context, length time.Duration) (context.Context, context
 	return context.WithTimeout(ctx, length)
 }
 
-// watchUntil shows v once a frame, and when the terminal was resized, until ctx ends or
-// it cannot be shown.
+// watchUntil shows v once per frame, and when the terminal is resized, until ctx ends or
+// showing fails.
 func watchUntil(ctx context.Context, v view, term terminal, frame time.Duration) error {
 	tick := time.NewTicker(frame)
 	defer tick.Stop()
@@ -178,8 +178,8 @@ func watchUntil(ctx context.Context, v view, term terminal, frame time.Duration)
 
 var errMissing = errors.New("a value was missing")
 
-// summary prints what was seen, and returns errMissing if a value was not there.
-func (d *demo) summary(b *board, r *reader, end time.Time) error {
+// summary prints the results, and returns errMissing if a value was missing.
+func (d *demo) summary(b *eventLog, r *reader, end time.Time) error {
 	fetched, unchanged, failed := b.events("fetched"), b.events("unchanged"), b.events("failed")
 	missing := r.missing.Load()
 	err := printText(d.std.stdout, fmt.Sprintf(

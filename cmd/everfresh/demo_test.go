@@ -47,8 +47,8 @@ func settled(out string) string {
 	return strings.Join(lines, "")
 }
 
-// TestStory plays two rounds and compares every line.
-func TestStory(t *testing.T) {
+// TestScript plays two rounds and compares every line.
+func TestScript(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, out := stagedDemo(2*round - 100*time.Millisecond)
 		if err := d.run(t.Context()); err != nil {
@@ -58,13 +58,13 @@ func TestStory(t *testing.T) {
 		if strings.ContainsAny(got, "\x1b\r") {
 			t.Error("escape codes in plain output")
 		}
-		golden(t, "story.txt", settled(got))
+		golden(t, "script.txt", settled(got))
 	})
 }
 
-// TestStoryTellsAll: whatever the story becomes, a round of it shows what the
+// TestScriptShowsEverything: however the script changes, a round of it shows what the
 // demonstration promises, and no value is ever missing.
-func TestStoryTellsAll(t *testing.T) {
+func TestScriptShowsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, out := stagedDemo(round)
 		d.jitter = 0.05
@@ -186,7 +186,7 @@ func TestScreenTiny(t *testing.T) {
 // TestTitle: the title is never cut.
 func TestTitle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := liveView{board: newBoard(time.Now()), list: make([]watched, 6), origin: "http://127.0.0.1:54321"}
+		v := liveView{log: newEventLog(time.Now()), list: make([]watched, 6), origin: "http://127.0.0.1:54321"}
 		for width, want := range map[int]string{
 			80: " everfresh demo  0.0s  one cache, 6 resources of http://127.0.0.1:54321",
 			71: " everfresh demo  0.0s  6 resources", 40: " everfresh demo  0.0s  6 resources",
@@ -201,7 +201,7 @@ func TestTitle(t *testing.T) {
 
 // TestFailedCounts: the column FAILED counts all failures, also those that are over.
 func TestFailedCounts(t *testing.T) {
-	b := newBoard(time.Now())
+	b := newEventLog(time.Now())
 	for _, kind := range []string{"failed", "failed", "unchanged", "failed", "fetched"} {
 		b.observe(everfresh.Event{Kind: kind, Key: "a"})
 	}
@@ -264,7 +264,7 @@ func TestMissing(t *testing.T) {
 		}
 		var out bytes.Buffer
 		d := newDemo(console{stdout: &out, env: noEnv})
-		if err := d.summary(newBoard(start), r, start); !errors.Is(err, errMissing) {
+		if err := d.summary(newEventLog(start), r, start); !errors.Is(err, errMissing) {
 			t.Errorf("summary: %v", err)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/everfresh-go/everfresh/internal/rfc9111"
 )
 
-// An answer is what is of interest in a response besides its body.
+// An answer has the parts of a response that matter, apart from its body.
 type answer struct {
 	code     int
 	header   http.Header
@@ -34,8 +34,8 @@ func (t *trace) wrap(next everfresh.Fetcher) everfresh.Fetcher {
 	})
 }
 
-// explain tells how the freshness of d's value was worked out, and then asks the origin
-// once more.
+// explain describes how the freshness of d's value was determined, and then asks the
+// origin once more.
 func explain(ctx context.Context, d download, now time.Time) string {
 	st := d.resource.Status()
 	last := d.trace.last.Load()
@@ -55,8 +55,8 @@ func explain(ctx context.Context, d download, now time.Time) string {
 	return b.String()
 }
 
-// explainFailure tells when a resource whose refresh failed would be tried again; it is
-// empty if that is not known.
+// explainFailure describes when a resource whose refresh failed would be tried again; it is
+// empty if that is unknown.
 func explainFailure(err error, now time.Time) string {
 	var failed *everfresh.RefreshError
 	if !errors.As(err, &failed) || failed.Next.IsZero() {
@@ -71,7 +71,7 @@ func explainFailure(err error, now time.Time) string {
 	why := "back-off"
 	var status *everfresh.StatusError
 	if errors.As(err, &status) {
-		// An earlier Retry-After than the back-off decides nothing.
+		// A Retry-After that is earlier than the back-off has no effect.
 		asked, ok := rfc9111.ParseRetryAfter(status.Header.Get("Retry-After"), now)
 		if ok && asked.Round(precision) >= wait {
 			why = "Retry-After"
@@ -80,11 +80,11 @@ func explainFailure(err error, now time.Time) string {
 	return fmt.Sprintf("%s\n  %-12s in %s (%s)\n", failed.Key, "next try:", long(wait), why)
 }
 
-// raised ends the rule of a value for whose freshness the minimum decided.
+// raised is the end of the rule if the minimum determined the freshness.
 const raised = ", raised to the minimum"
 
-// decidedBy tells what decided how long the value is fresh. The cache does not say of a
-// lifetime that it could not be read, nor of no header how long the minimum is.
+// decidedBy describes what determined how long the value is fresh. The cache reports
+// neither that a lifetime was malformed, nor the minimum if there was no header.
 func decidedBy(st everfresh.Status, h http.Header) string {
 	rule, isRaised := strings.CutSuffix(st.Freshness, raised)
 	if !isRaised {
@@ -101,8 +101,8 @@ func decidedBy(st everfresh.Status, h http.Header) string {
 	}
 }
 
-// malformedAge reports whether rule is a directive of Cache-Control whose number of
-// seconds is none.
+// malformedAge reports whether rule is a directive of Cache-Control with an invalid number
+// of seconds.
 func malformedAge(h http.Header, rule string) bool {
 	if rule != "max-age" && rule != "s-maxage" {
 		return false
@@ -150,7 +150,7 @@ func statusText(st everfresh.Status, last *answer) string {
 	return text
 }
 
-// validators names what the origin gave to ask with again.
+// validators names the validators in a response.
 func validators(h http.Header) string {
 	var names []string
 	for _, name := range []string{"ETag", "Last-Modified"} {

@@ -12,7 +12,7 @@ import (
 // parse parses args with flags before, between and after the operands, which it
 // returns; "--" ends the flags. It returns flag.ErrHelp if help was asked for.
 func parse(flags *flag.FlagSet, args []string) ([]string, error) {
-	flags.SetOutput(io.Discard) // the error says it all
+	flags.SetOutput(io.Discard) // the error is reported by the caller
 	flags.Usage = func() {}
 	var operands []string
 	for {
@@ -45,8 +45,8 @@ var (
 	invalidValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([A-Za-z0-9-]+): (.*)`)
 )
 
-// flagProblem says in words what package flag refused. A value of -H is no part of
-// them: a field that was written without the space behind -H is like an unknown flag.
+// flagProblem describes an error of package flag. The description never contains a value
+// of -H: a field that is written without a space after -H looks like an unknown flag.
 func flagProblem(flags *flag.FlagSet, err error) string {
 	text := err.Error()
 	if m := unknownFlag.FindStringSubmatch(text); m != nil {

@@ -121,7 +121,7 @@ type download struct {
 	trace    *trace
 }
 
-// run prints every payload. It goes on after a URL that failed, and says so at the end.
+// run prints every payload. It continues after a URL that failed, and reports it at the end.
 func (g *getCommand) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -144,12 +144,12 @@ func (g *getCommand) run(ctx context.Context) error {
 	return g.finish(payloads, failed)
 }
 
-// options are those of a cache as it is by default, but for what a command needs.
+// options returns the options of the cache: the defaults, except where a command differs.
 func (g *getCommand) options() []everfresh.CacheOption {
 	opts := []everfresh.CacheOption{
 		everfresh.WithTimeout(g.timeout),
 		everfresh.WithMaxBytes(g.maxBytes),
-		everfresh.WithJitter(0), // the next refresh is told as the headers make it
+		everfresh.WithJitter(0), // so that the time of the next refresh shows what the headers say
 		everfresh.WithLenientBody(true),
 		everfresh.WithProxy(http.ProxyFromEnvironment),
 	}

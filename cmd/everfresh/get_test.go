@@ -125,7 +125,7 @@ func TestGetFails(t *testing.T) {
 		{"too large", "--max-bytes 4 URL/text", "", `everfresh: read "URL/text": body too large`},
 		{"too slow", "--timeout 50ms URL/hang", "", `everfresh: fetch "URL/hang": no answer within 50ms: context deadline exceeded`},
 		{"cut short", "URL/cut", "", `everfresh: read "URL/cut": .*`},
-		{"nobody there", refused + "/?key=" + secret, "", `everfresh: fetch "` + refused + `/\?key=…": .*refused`},
+		{"no listener", refused + "/?key=" + secret, "", `everfresh: fetch "` + refused + `/\?key=…": .*refused`},
 		{
 			"some of them", "URL/none URL/text " + refused + " URL/gzip", "text\nunpacked",
 			`everfresh: fetch "URL/none": unexpected status 404 Not Found` + "\n" + `everfresh: fetch "` + refused + `": .*refused`,

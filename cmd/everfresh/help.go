@@ -15,7 +15,7 @@ Usage:
     everfresh demo [--for DURATION] [--plain]
         watch a cache, and an origin that fails now and then
     everfresh get [-v] [flags] URL...
-        print what is at a URL; -v tells how its freshness was worked out
+        print what is at a URL; -v explains its freshness
     everfresh watch [flags] URL...
         keep URLs fresh, and watch how; -n watches many at once
     everfresh store ls|show|rm|check|rekey [flags] DIR
@@ -37,7 +37,7 @@ recovers; Ctrl-C ends it. A reader asks for every value all the time, and counts
 that are missing. FAILED counts the refreshes that failed.
 
     --for DURATION   end after this time, such as 10s; default: when interrupted
-    --plain          print one line an event, as when the output is no terminal
+    --plain          print one line per event, as when the output is not a terminal
     --no-color       use no colour
 
 NO_COLOR and TERM=dumb are respected. Ends with a summary; the exit status is 1 if a
@@ -49,7 +49,7 @@ const getUsage = `Usage: everfresh get [-v] [flags] URL...
 Prints what is at each URL to the standard output, as a cache would hold it: decoded,
 whole, and only if the origin answered well. Secrets in URLs are kept out of messages.
 
-    -v                   tell on the standard error how freshness was worked out, and
+    -v                   explain the freshness on standard error, and
                          ask a second time to see whether the origin can confirm what
                          it sent; times are those of a cache with default options,
                          but without jitter
@@ -68,8 +68,8 @@ const watchUsage = `Usage: everfresh watch [flags] URL...
        everfresh watch [flags] -n N URL-PATTERN
 
 Keeps each URL fresh and shows a live table: state, age, next refresh, last answer,
-bytes, failures in a row (IN A ROW), and what each host's lane has to do. Where the output is no
-terminal it prints one line an event: time, URL, kind, status, bytes, duration, and
+bytes, failures in a row (IN A ROW), and the load of each host. If the output is not a
+terminal, it prints one line per event: time, URL, kind, status, bytes, duration, and
 when the next refresh comes. Secrets in URLs are not shown. Bodies are not kept.
 
     -n N               watch N URLs, made from one pattern by putting 0 to N-1 in the
@@ -83,7 +83,7 @@ when the next refresh comes. Secrets in URLs are not shown. Bodies are not kept.
                        be repeated; never shown, and not sent on when a redirect
                        leads to another origin
     --for DURATION     end after this time, such as 10s; default: when interrupted
-    --plain            print lines, as when the output is no terminal
+    --plain            print lines, as when the output is not a terminal
     --no-color         use no colour
 
 NO_COLOR and TERM=dumb are respected; the proxy is taken from HTTP_PROXY, HTTPS_PROXY
@@ -103,7 +103,7 @@ while programs use it.
     show    describes the record of a resource: KEY is its key or, without one, its URL
     rm      removes records, but none that cannot be read
     check   reads everything; the exit status is 1 if a record cannot be served
-    rekey   encrypts with the first key what was encrypted with another
+    rekey   encrypts with the first key the records that were encrypted with another
 
 Filters; a record must satisfy all that are given:
 
@@ -118,7 +118,7 @@ Filters; a record must satisfy all that are given:
     --body              write the payload and nothing else
     --keys FILE         the store is encrypted with these keys
 
-A key file has a line "names:HEX", with the secret of names, and a line "ID:HEX" for
+A key file has a line "names:HEX", with the secret for names, and a line "ID:HEX" for
 each key, the first of which encrypts. HEX is 64 hexadecimal digits, such as "openssl
 rand -hex 32" makes. Empty lines, and lines that begin with #, are ignored. The keys
 are never shown.

@@ -17,7 +17,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-var update = flag.Bool("update", false, "write the files in testdata anew")
+var update = flag.Bool("update", false, "rewrite the files in testdata")
 
 // TestMain runs the program itself in the processes that a test starts.
 func TestMain(m *testing.M) {

@@ -24,15 +24,15 @@ type lateness struct {
 func (l *lateness) add(d time.Duration) {
 	i, found := slices.BinarySearch(lateBounds[:], d)
 	if found {
-		i++ // a class does not hold its bound
+		i++ // the bound itself belongs to the next class
 	}
 	l.classes[i]++
 	l.count++
 	l.most = max(l.most, d)
 }
 
-// below returns a bound that at least this part of the refreshes is under: that of a
-// class, or the greatest lateness if that is less. It is 0 if there were none.
+// below returns a bound under which at least this part of the refreshes lies: the bound of
+// a class, or the greatest lateness if that is less. It is 0 if there were none.
 func (l *lateness) below(part float64) time.Duration {
 	sum := 0
 	for i, bound := range lateBounds {

@@ -46,7 +46,7 @@ func TestLateness(t *testing.T) {
 // TestTally: how late a refresh was is told by what the event before it had promised.
 func TestTally(t *testing.T) {
 	start := time.Unix(1000, 0)
-	ty := newTally(2, func(key string) (int, bool) {
+	ty := newCounters(2, func(key string) (int, bool) {
 		n, ok := map[string]int{"a": 0, "b": 1}[key]
 		return n, ok
 	})
@@ -82,7 +82,7 @@ func TestTally(t *testing.T) {
 	}
 	got.causes["503"]++
 	if ty.totals().causes["503"] != 1 {
-		t.Error("the totals share their causes with the tally")
+		t.Error("the totals share their causes with the counters")
 	}
 }
 

@@ -2,7 +2,7 @@
 // needs nothing else, with any URL, and with what a cache has stored.
 //
 //	everfresh demo               watch a cache, and an origin that fails now and then
-//	everfresh get -v URL         print a payload, and how its freshness was worked out
+//	everfresh get -v URL         print a payload and explain its freshness
 //	everfresh watch URL...       keep URLs fresh, and watch how
 //	everfresh store ls DIR       see what a cache has stored, check it and remove it
 //	everfresh version
@@ -85,7 +85,7 @@ func dispatch(ctx context.Context, command string, args []string, std console) e
 	}
 }
 
-// report tells of err and returns the exit code for it.
+// report prints err and returns the exit code for it.
 func report(std console, err error) int {
 	var wrong *usageError
 	switch {

@@ -19,7 +19,7 @@ Usage:
     everfresh demo [--for DURATION] [--plain]
         watch a cache, and an origin that fails now and then
     everfresh get [-v] [flags] URL...
-        print what is at a URL; -v tells how its freshness was worked out
+        print what is at a URL; -v explains its freshness
     everfresh watch [flags] URL...
         keep URLs fresh, and watch how; -n watches many at once
     everfresh store ls|show|rm|check|rekey [flags] DIR

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// The story that the origin plays, from the start of each round.
+// The times of the origin's script, from the start of each round.
 const (
 	round      = 20 * time.Second
 	flagsFail  = 3 * time.Second
@@ -28,13 +28,13 @@ const (
 	tokenLife  = 6 * time.Second
 )
 
-// A beat is something that the origin does at its time of a round.
-type beat struct {
+// A step is a change of the origin's behaviour at a time of each round.
+type step struct {
 	at         time.Duration
 	what, text string
 }
 
-var beats = []beat{
+var script = []step{
 	{0, "well", "every resource answers"},
 	{flagsFail, "fails", fmt.Sprintf("flags: 503 with Retry-After: %d", retryAfter/time.Second)},
 	{flagsWell, "well", "flags answers again"},
@@ -43,14 +43,14 @@ var beats = []beat{
 	{keysRotate, "changes", "keys: rotated, another ETag"},
 }
 
-// An origin is a small HTTP server whose resources behave differently, and some of
-// them badly, by the time since its start.
+// An origin is a small HTTP server. The behaviour of its resources, some of which fail,
+// depends on the time since its start.
 type origin struct {
 	url     string
 	start   time.Time
 	server  *http.Server
 	serving sync.WaitGroup
-	answers atomic.Int64 // makes each price and each token another
+	answers atomic.Int64 // makes every price and every token different
 }
 
 // startOrigin starts an origin on l, which it owns.
@@ -59,7 +59,7 @@ func startOrigin(l net.Listener) *origin {
 	o.server = &http.Server{
 		Handler:           o.routes(),
 		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // connections that a hung refresh left
+		ErrorLog:          log.New(io.Discard, "", 0), // ignore connections that a hung refresh left
 	}
 	o.serving.Go(func() { _ = o.server.Serve(l) }) // ends with stop
 	return o
@@ -109,7 +109,7 @@ func (o *origin) now() (n int, at time.Duration) {
 	return int(since / round), since % round
 }
 
-// keys are the same for a whole round; asked with their ETag, the answer is 304.
+// keys serves keys that change once per round. A request with their ETag gets a 304.
 func (o *origin) keys(w http.ResponseWriter, r *http.Request) {
 	n, at := o.now()
 	if at >= keysRotate {
@@ -121,14 +121,14 @@ func (o *origin) keys(w http.ResponseWriter, r *http.Request) {
 	serveJSON(w, r, time.Time{}, keySet{Keys: []key{{ID: kid, Type: "EC"}, {ID: kid + "-next", Type: "EC"}}})
 }
 
-// settings never change; asked with If-Modified-Since, the answer is 304.
+// settings serves a value that never changes. A request with If-Modified-Since gets a 304.
 func (o *origin) settings(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Expires", time.Now().Add(5*time.Second).UTC().Format(http.TimeFormat))
 	settings := map[string]string{"theme": "calm", "language": "en", "region": "eu-1"}
 	serveJSON(w, r, o.start.Add(-time.Hour), settings)
 }
 
-// prices differ in every answer.
+// prices serves a different value every time.
 func (o *origin) prices(w http.ResponseWriter, r *http.Request) {
 	n := o.answers.Add(1)
 	price := func(base, spread int64) float64 { return float64(base+n*7%spread*10+1) / 10000 }
@@ -138,7 +138,7 @@ func (o *origin) prices(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// token says in its body how long it lives.
+// token serves a value that contains its own expiry.
 func (o *origin) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	serveJSON(w, r, time.Time{}, token{

@@ -19,7 +19,7 @@ type keySet struct {
 	Keys []key `json:"keys"`
 }
 
-// A token says itself when it ends.
+// A token contains its own expiry.
 type token struct {
 	Access string    `json:"access_token"`
 	Ends   time.Time `json:"expires_at"`
@@ -28,7 +28,7 @@ type token struct {
 // ExpiresAt sets the end of the resource's value.
 func (t token) ExpiresAt() time.Time { return t.Ends }
 
-// A watched resource is what the demonstration needs of a handle, whatever its type.
+// A watched resource is the part of a handle that the demonstration needs, without its type.
 type watched struct {
 	about  string // what its origin does
 	get    func(context.Context) error
@@ -63,7 +63,7 @@ func registerAll(c *everfresh.Cache, base string) ([]watched, error) {
 	watch(r, "keys", "max-age=4, ETag", everfresh.JSON[keySet]())
 	watch(r, "settings", "Expires, Last-Modified", everfresh.JSON[map[string]string]())
 	watch(r, "prices", "max-age=2, always new", everfresh.JSON[map[string]float64]())
-	// No minimum postpones the refresh of a value past its own end.
+	// A minimum interval never delays the refresh of a value past its own expiry.
 	watch(r, "token", "ends by itself after 6 s", everfresh.JSON[token](),
 		everfresh.WithMinRefreshInterval(time.Minute), everfresh.WithRefreshAhead(2*time.Second))
 	watch(r, "flags", "max-age=2, or a 503", everfresh.JSON[map[string]bool]())
@@ -72,17 +72,17 @@ func registerAll(c *everfresh.Cache, base string) ([]watched, error) {
 	return r.list, r.err
 }
 
-// readPause is how long a reader rests after it has read every value.
+// readPause is the pause of a reader after it has read every value.
 const readPause = 2 * time.Millisecond
 
-// A reader asks for every value all the time.
+// A reader reads every value all the time.
 type reader struct {
 	reads, missing atomic.Int64
 	cancel         context.CancelFunc
 	reading        sync.WaitGroup
 }
 
-// startReader starts a reader, which goes on after the end of ctx.
+// startReader starts a reader, which continues after the end of ctx.
 func startReader(ctx context.Context, list []watched) *reader {
 	r := new(reader)
 	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -97,8 +97,8 @@ func (r *reader) stop() {
 }
 
 func (r *reader) run(ctx context.Context, list []watched) {
-	// A context that has ended makes a Get that would have to wait fail; it is nothing
-	// to a value that is there.
+	// With a context that has ended, a Get that would have to wait fails; a value that is
+	// there is returned.
 	ended, end := context.WithCancel(ctx)
 	end()
 	tick := time.NewTicker(readPause)

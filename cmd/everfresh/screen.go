@@ -105,16 +105,16 @@ func (r row) fit(width int) row {
 		return r
 	}
 	room := max(width-1, 0)
-	var kept row
+	var fitting row
 	for _, s := range r {
 		n := utf8.RuneCountInString(s.text)
 		if n > room {
-			return append(kept, span{cut(s.text, room) + cut("…", width), s.style})
+			return append(fitting, span{cut(s.text, room) + cut("…", width), s.style})
 		}
 		room -= n
-		kept = append(kept, s)
+		fitting = append(fitting, s)
 	}
-	return kept
+	return fitting
 }
 
 // cut returns the first width characters of s.

@@ -21,9 +21,9 @@ type storeCommand struct {
 	key     string // of show
 	query   everfresh.Query
 	all     bool   // of rm
-	clear   bool   // show keys as they are
+	clear   bool   // show keys unredacted
 	body    bool   // of show
-	keyFile string // with the keys of an encrypted store
+	keyFile string // file with the keys of an encrypted store
 }
 
 // filters are the flags that select records.
@@ -80,7 +80,7 @@ func parseStore(args []string, std console) (*storeCommand, error) {
 	return s, nil
 }
 
-// takeOperands takes the operands, and says what is wrong with them.
+// takeOperands stores the operands, and returns a text that says what is wrong with them.
 func (s *storeCommand) takeOperands(operands []string) string {
 	if len(operands) == 0 {
 		return "no command; want ls, show, rm, check or rekey"
@@ -101,7 +101,7 @@ func (s *storeCommand) takeOperands(operands []string) string {
 	return ""
 }
 
-// takeQuery takes what selects records, and says what is wrong with it.
+// takeQuery stores the filters, and returns a text that says what is wrong with them.
 func (s *storeCommand) takeQuery(pattern, priority string) string {
 	if pattern != "" {
 		re, err := regexp.Compile(pattern)
@@ -122,8 +122,8 @@ func (s *storeCommand) takeQuery(pattern, priority string) string {
 	return ""
 }
 
-// flagProblem says what is wrong with the flags for this verb. An empty filter would
-// select all, which whoever gave it did not mean.
+// flagProblem says what is wrong with the flags for this verb. An empty filter is an
+// error: it would select all records, which the user cannot have meant.
 func (s *storeCommand) flagProblem(flags *flag.FlagSet) string {
 	var problem string
 	picked := false
@@ -209,7 +209,7 @@ func (s *storeCommand) remove(ctx context.Context, records store.Storage) error 
 	return firstOf(printText(s.std.stdout, "removed "+plural(n, "record", "records")+"\n"), summed(err))
 }
 
-// rekey encrypts with the primary key what was encrypted with another.
+// rekey encrypts with the primary key the records that were encrypted with another one.
 func (s *storeCommand) rekey(ctx context.Context, records store.Storage) error {
 	rekeyer, ok := store.As[store.Rekeyer](records)
 	if !ok {
@@ -220,7 +220,7 @@ func (s *storeCommand) rekey(ctx context.Context, records store.Storage) error {
 	return firstOf(printText(s.std.stdout, text), err)
 }
 
-// summed makes one line of the errors of many records.
+// summed returns one line for the errors of many records.
 func summed(err error) error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

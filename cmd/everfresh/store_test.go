@@ -63,16 +63,16 @@ const storeHeader = "BYTES +CHECKED +FRESH +SERVED +PRIORITY +FAILURES +KEY\n"
 func TestStoreList(t *testing.T) {
 	dir, base := newStore(t)
 	addStale(t, dir)
-	dear := `13 B +\ds ago +for (2h0m0|1h59m5\d)s +for (3h0m0|2h59m5\d)s +high +0 +dear\n`
+	gold := `13 B +\ds ago +for (2h0m0|1h59m5\d)s +for (3h0m0|2h59m5\d)s +high +0 +gold\n`
 	low := `12 B +\ds ago +for .* +for .* +low +0 +` + base + `/low\?tenant=…&key=…\n`
 	normal := `15 B +\ds ago +for .* +for .* +normal +0 +` + base + `/normal\n`
 	old := `1 B +24h0m\ds ago +over +over +normal +3 +old\n`
 	for args, want := range map[string]string{
-		"":                                dear + low + normal + old,
+		"":                                gold + low + normal + old,
 		"--priority low":                  low,
 		"--priority normal":               low + normal + old,
 		"--stale":                         old,
-		"--key dear":                      dear,
+		"--key gold":                      gold,
 		"--key unknown":                   "",
 		"--pattern /normal$":              normal,
 		"--param tenant":                  low,
@@ -91,7 +91,7 @@ func TestStoreList(t *testing.T) {
 
 func TestStoreShow(t *testing.T) {
 	dir, base := newStore(t)
-	got := storeRun(t, "show", dir, base+keptResources[0].path)
+	got := storeRun(t, "show", dir, base+storedResources[0].path)
 	const moment = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
 	wantMatch(t, got, exitOK, `key: +`+base+`/low\?tenant=…&key=…
 version: +\d+
@@ -105,10 +105,10 @@ served: +for .*, `+moment+`
 priority: +low
 failures: +0 in a row
 `, "")
-	if got := storeRun(t, "show", "--body", dir, "dear"); got != (result{0, "body of /high", ""}) {
+	if got := storeRun(t, "show", "--body", dir, "gold"); got != (result{0, "body of /high", ""}) {
 		t.Errorf("%+v", got)
 	}
-	if got := storeRun(t, "show", dir, "nobody"); got != (result{1, "", "everfresh: store: no record of this key\n"}) {
+	if got := storeRun(t, "show", dir, "unknown"); got != (result{1, "", "everfresh: store: no record of this key\n"}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -144,9 +144,9 @@ func TestStoreRemove(t *testing.T) {
 		"--stale":            "removed 1 record\n",
 		"--pattern /(low|n)": "removed 2 records\n",
 		"--priority normal":  "removed 3 records\n",
-		"--key dear":         "removed 1 record\n",
+		"--key gold":         "removed 1 record\n",
 		"--param tenant":     "removed 1 record\n",
-		"--key nobody":       "removed 0 records\n",
+		"--key unknown":      "removed 0 records\n",
 	} {
 		t.Run(args, func(t *testing.T) {
 			dir, _ := newStore(t)
@@ -165,8 +165,8 @@ func TestStoreRemove(t *testing.T) {
 	}
 }
 
-// TestStoreCheck: what cannot be served is named and fails the command; what was put
-// aside is only counted.
+// TestStoreCheck: what cannot be served is named and fails the command; what is in
+// quarantine is only counted.
 func TestStoreCheck(t *testing.T) {
 	dir, _ := newStore(t)
 	check := func(code int, stdout string) {
@@ -178,7 +178,7 @@ func TestStoreCheck(t *testing.T) {
 		wantMatch(t, storeRun(t, "check", dir), code, stdout, stderr)
 	}
 	check(exitOK, "3 records good\n")
-	addBytes(t, dir, asidePrefix+"x", []byte("rubbish"))
+	addBytes(t, dir, quarantinePrefix+"x", []byte("rubbish"))
 	check(exitOK, "3 records good, 1 in quarantine\n")
 	addBytes(t, dir, "rubbish", []byte("rubbish"))
 	check(exitFailure, "rubbish: damaged\n3 records good, 1 damaged, 1 in quarantine\n")
@@ -210,7 +210,7 @@ func TestStoreSealed(t *testing.T) {
 		}
 	}
 	wantMatch(t, storeRun(t, "ls", "--keys", keys, "--key", base+"/normal", dir), exitOK, storeHeader+".*/normal\n", "")
-	wantMatch(t, storeRun(t, "show", "--keys", keys, "--body", dir, "dear"), exitOK, "body of /high", "")
+	wantMatch(t, storeRun(t, "show", "--keys", keys, "--body", dir, "gold"), exitOK, "body of /high", "")
 	wantMatch(t, storeRun(t, "check", "--keys", keys, dir), exitOK, "3 records good\n", "")
 
 	const unserved = "everfresh: store: not every record can be served\n"
@@ -232,7 +232,7 @@ func TestStoreSealed(t *testing.T) {
 			"some records: encrypted with a key that is not here\n0 records good, others not readable\n", unserved)
 		wantMatch(t, storeRun(t, "rekey", "--keys", wrong, dir), exitFailure, "0 records encrypted with the first key\n",
 			"everfresh: store: .*encryption key is unavailable\n")
-		wantMatch(t, storeRun(t, "show", "--keys", wrong, dir, "dear"), exitFailure, "",
+		wantMatch(t, storeRun(t, "show", "--keys", wrong, dir, "gold"), exitFailure, "",
 			"everfresh: store: read record: .*encryption key is unavailable\n")
 	})
 	t.Run("rekey", func(t *testing.T) {
@@ -252,10 +252,10 @@ func TestStoreKeyFile(t *testing.T) {
 		"":                                    "no line names:HEX",
 		"names:" + hexNames:                   "no line ID:HEX",
 		"old:" + hexOld:                       "no line names:HEX",
-		"names:" + hexNames + "\n\n" + hexOld: "line 3: invalid key: no colon after its id",
+		"names:" + hexNames + "\n\n" + hexOld: "line 3: invalid key: no colon after the id",
 		"names:" + hexNames + "\nold:" + hexOld[1:]:                 "line 2: invalid key: a secret is 64 hexadecimal digits",
 		"names:" + hexNames + "\nnames:" + hexNew:                   "line 2: a second secret of names",
-		"names:" + hexNames + "\nold:" + hexOld + "\nold:" + hexNew: "invalid key: two keys have one id",
+		"names:" + hexNames + "\nold:" + hexOld + "\nold:" + hexNew: "invalid key: two keys have the same id",
 		"names:" + strings.Repeat("0", 64):                          "line 1: invalid key: the secret is all zeros",
 	} {
 		file := writeKeys(t, content)
@@ -275,7 +275,7 @@ func TestStoreInterrupted(t *testing.T) {
 	for _, args := range []string{"ls", "check", "rm --all", "show"} {
 		args := append([]string{"store"}, append(strings.Fields(args), dir)...)
 		if args[1] == "show" {
-			args = append(args, "dear")
+			args = append(args, "gold")
 		}
 		got := command(ctx, args...)
 		if got.code != exitInterrupted || got.stderr != "everfresh: interrupted\n" {

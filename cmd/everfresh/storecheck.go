@@ -10,32 +10,32 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// asidePrefix begins the names under which a cache keeps damaged records aside.
-const asidePrefix = "quarantine."
+// quarantinePrefix begins the keys under which a cache quarantines damaged records.
+const quarantinePrefix = "quarantine."
 
 // A checkup counts what check found.
 type checkup struct {
-	good, aside int
-	bad         map[string]int // by kind
-	unlisted    bool           // there are more that cannot be read, but not how many
+	good, quarantined int
+	bad               map[string]int // by kind
+	unlisted          bool           // whether there are more that cannot be read, in unknown number
 
 	problems strings.Builder // a line for each
 }
 
-// check reads everything: the records, and the names of files, in which they are.
+// check reads everything: the records, and the files that contain them.
 func (s *storeCommand) check(ctx context.Context, records, files store.Storage) error {
 	found := checkup{bad: make(map[string]int)}
 	for item, err := range records.List(ctx, "") {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil { // of all that the listing could not read, after the others
+		if err != nil { // for all records that the listing could not read, after the others
 			found.unlisted = true
 			found.noteProblem("some records", err)
 			continue
 		}
-		if strings.HasPrefix(item.Key, asidePrefix) {
-			found.aside++
+		if strings.HasPrefix(item.Key, quarantinePrefix) {
+			found.quarantined++
 			continue
 		}
 		found.note(item.Key, readRecord(ctx, records, item.Key))
@@ -43,13 +43,13 @@ func (s *storeCommand) check(ctx context.Context, records, files store.Storage) 
 	if s.keyFile != "" {
 		found.noteBare(ctx, files)
 	}
-	if ctx.Err() != nil { // which may have cut the listing short
+	if ctx.Err() != nil { // the listing may be incomplete
 		return ctx.Err()
 	}
 	return firstOf(printText(s.std.stdout, found.report()), found.verdict())
 }
 
-// noteBare counts what is not encrypted in files, which an encrypted store leaves out.
+// noteBare counts records in files that are not encrypted, which an encrypted store ignores.
 func (c *checkup) noteBare(ctx context.Context, files store.Storage) {
 	for item, err := range files.List(ctx, "") {
 		if err == nil && !strings.HasPrefix(item.Key, sealedPrefix) { // errors were noted already
@@ -76,17 +76,17 @@ func readRecord(ctx context.Context, records store.Storage, name string) error {
 	return err
 }
 
-// note counts what reading a record came to.
+// note counts the result of reading a record.
 func (c *checkup) note(name string, err error) {
 	switch {
 	case err == nil:
 		c.good++
-	case !errors.Is(err, store.ErrNotFound): // which was removed meanwhile
+	case !errors.Is(err, store.ErrNotFound): // it was removed meanwhile
 		c.bad[c.noteProblem(name, err)]++
 	}
 }
 
-// The kinds of what cannot be served, in the order of the report.
+// The kinds of records that cannot be served, in the order of the report.
 const (
 	damaged    = "damaged"
 	locked     = "encrypted without a key"
@@ -129,8 +129,8 @@ func (c *checkup) report() string {
 	if c.unlisted {
 		parts = append(parts, "others not readable")
 	}
-	if c.aside > 0 {
-		parts = append(parts, fmt.Sprintf("%d in quarantine", c.aside))
+	if c.quarantined > 0 {
+		parts = append(parts, fmt.Sprintf("%d in quarantine", c.quarantined))
 	}
 	return c.problems.String() + strings.Join(parts, ", ") + "\n"
 }

@@ -24,17 +24,17 @@ const (
 	hexNew   = "cc00000000000000000000000000000000000000000000000000000000000003"
 )
 
-// A keptResource is a resource that fillStore registers.
-type keptResource struct {
+// A storedResource is a resource that fillStore registers.
+type storedResource struct {
 	path string // also its body
 	opts []everfresh.RegisterOption
 }
 
-// keptResources are resources of all kinds.
-var keptResources = []keptResource{
+// storedResources are resources of all kinds.
+var storedResources = []storedResource{
 	{"/low?tenant=1&key=" + secret, []everfresh.RegisterOption{everfresh.WithPriority(store.Low)}},
 	{"/normal", nil},
-	{"/high?tenant=2", []everfresh.RegisterOption{everfresh.WithPriority(store.High), everfresh.WithKey("dear")}},
+	{"/high?tenant=2", []everfresh.RegisterOption{everfresh.WithPriority(store.High), everfresh.WithKey("gold")}},
 }
 
 // fillStore lets a cache keep all resources in s, and returns their origin.
@@ -47,7 +47,7 @@ func fillStore(t *testing.T, s store.Storage) (base string) {
 	}))
 	defer srv.Close()
 	cache := everfresh.NewCache(t.Context(), everfresh.WithStorage(s), everfresh.WithJitter(0), everfresh.WithMaxStale(time.Hour))
-	for _, k := range keptResources {
+	for _, k := range storedResources {
 		r, err := everfresh.Register(cache, srv.URL+k.path, everfresh.Bytes(), k.opts...)
 		if err != nil {
 			t.Fatal(err)

@@ -13,10 +13,10 @@ import (
 	"github.com/everfresh-go/everfresh/store/sealed"
 )
 
-// open returns the records in the directory, and the files that they are in, which the
+// open returns the records in the directory, and the files that contain them, which the
 // caller closes.
 func (s *storeCommand) open() (records store.Storage, files *filestore.Store, err error) {
-	// Opening would make a store in any directory.
+	// Open would create a store in any directory.
 	if info, err := os.Stat(filepath.Join(s.dir, "records")); err != nil || !info.IsDir() {
 		return nil, nil, fmt.Errorf("no store in %q", s.dir)
 	}
@@ -40,8 +40,8 @@ const sealedPrefix = "sealed."
 
 var errSealed = fmt.Errorf("the record is encrypted, which wants --keys: %w", store.ErrKeyUnavailable)
 
-// unopened is a store without keys. It tells encrypted records, of which it can make
-// nothing, from damaged ones.
+// unopened is a store without keys. It distinguishes encrypted records, which it cannot
+// read, from damaged ones.
 type unopened struct{ store.Storage }
 
 // Load implements store.Storage.
@@ -52,10 +52,10 @@ func (u unopened) Load(ctx context.Context, key string) (store.Item, error) {
 	return u.Storage.Load(ctx, key)
 }
 
-// namesID is what the line of the secret of names has in place of an id.
+// namesID is the ID in the line with the secret for names.
 const namesID = "names"
 
-// readKeys reads a key file. Its errors show nothing of what is in it.
+// readKeys reads a key file. Its errors do not quote the file.
 func readKeys(file string) (sealed.Keys, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// list prints a line a record, sorted by key.
+// list prints a line for each record, sorted by key.
 func (s *storeCommand) list(ctx context.Context, records store.Storage) error {
 	now := time.Now()
 	lines := make(map[string]string)
@@ -44,11 +44,11 @@ func tabulate(out io.Writer, fill func(w io.Writer)) error {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fill(w)
-	_ = w.Flush() // a Builder takes everything
+	_ = w.Flush() // writing to a Builder never fails
 	return printText(out, b.String())
 }
 
-// servedUntil returns when the value may not be served any more; zero: never.
+// servedUntil returns the time until which the value may be served; zero means forever.
 func servedUntil(rec *everfresh.Record) time.Time {
 	if rec.ServeUntil.IsZero() || !rec.ExpiresAt.IsZero() && rec.ExpiresAt.Before(rec.ServeUntil) {
 		return rec.ExpiresAt
@@ -56,10 +56,10 @@ func servedUntil(rec *everfresh.Record) time.Time {
 	return rec.ServeUntil
 }
 
-// ago tells how long before now t was.
+// ago describes how long before now t was.
 func ago(now, t time.Time) string { return long(now.Sub(t).Round(time.Second)) + " ago" }
 
-// remaining tells how long after now t is.
+// remaining describes how long after now t is.
 func remaining(now, t time.Time) string {
 	switch left := t.Sub(now).Round(time.Second); {
 	case t.IsZero():
@@ -71,7 +71,7 @@ func remaining(now, t time.Time) string {
 	}
 }
 
-// shownKey returns a key as it is shown: a URL may hold secrets.
+// shownKey returns the text for a key: a URL may contain secrets.
 func (s *storeCommand) shownKey(key string) string {
 	if !s.clear && strings.Contains(key, "://") {
 		key = weburl.Redact(key)

@@ -13,7 +13,7 @@ type terminal struct {
 	colour bool
 	size   func() (width, height int)
 
-	// resized returns a channel that receives when the size has changed, and what ends that.
+	// resized returns a channel that receives when the size has changed, and a function to stop.
 	resized func() (changed <-chan os.Signal, stop func())
 }
 
@@ -25,7 +25,7 @@ func (f *displayFlags) define(flags *flag.FlagSet) {
 	flags.BoolVar(&f.noColour, "no-color", false, "")
 }
 
-// apply returns t as the flags want it.
+// apply returns t with the flags applied.
 func (f *displayFlags) apply(t terminal) terminal {
 	t.live = t.live && !f.plain
 	t.colour = t.colour && !f.noColour
@@ -58,7 +58,7 @@ func terminalOf(out io.Writer, env func(string) string) terminal {
 	return t
 }
 
-// dimension returns what the user set, or what the terminal says, or a usual value.
+// dimension returns the user's setting, or the size of the terminal, or a common value.
 func dimension(set string, asked, usual int) int {
 	if n, err := strconv.Atoi(set); err == nil && n > 0 {
 		return n

@@ -22,14 +22,14 @@ func urlProblem(urls ...string) string {
 	return ""
 }
 
-// isWeb reports whether rawURL begins as a URL of the web does.
+// isWeb reports whether rawURL begins like a URL of the web.
 func isWeb(rawURL string) bool {
 	scheme, _, ok := strings.Cut(rawURL, "://")
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// shownURL is what the user wrote, without its secrets. What has no scheme is taken for
-// a URL that lacks it.
+// shownURL returns the user's URL without its secrets. A text without a scheme is treated as
+// a URL whose scheme is missing.
 func shownURL(rawURL string) string {
 	if strings.Contains(rawURL, "://") {
 		return weburl.Redact(rawURL)

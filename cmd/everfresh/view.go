@@ -17,17 +17,17 @@ type view interface {
 	close(now time.Time) error
 }
 
-// A plainView prints a line for each thing that happened.
+// A plainView prints a line for each event.
 type plainView struct {
-	out   io.Writer
-	board *board
+	out io.Writer
+	log *eventLog
 }
 
 func (*plainView) open() error { return nil }
 
 func (v *plainView) show(now time.Time) error {
 	var b strings.Builder
-	for _, l := range v.board.take(now) {
+	for _, l := range v.log.take(now) {
 		b.WriteString(l.String() + "\n")
 	}
 	return printText(v.out, b.String())
@@ -35,12 +35,12 @@ func (v *plainView) show(now time.Time) error {
 
 func (v *plainView) close(now time.Time) error { return v.show(now) }
 
-// A liveView draws a table of the resources, and below it what happened last.
+// A liveView draws a table of the resources, and below it the latest events.
 type liveView struct {
 	screen  screen
 	size    func() (width, height int)
-	bars    [2]string // what a bar is made of: what is left, what is gone
-	board   *board
+	bars    [2]string // the characters of a bar: for the time left, and for the time gone
+	log     *eventLog
 	reader  *reader
 	list    []watched
 	origin  string
@@ -48,14 +48,14 @@ type liveView struct {
 	shown   []row // the table of the last frame
 }
 
-// keptLines is more than any terminal shows.
-const keptLines = 200
+// historyLines is more than any terminal shows.
+const historyLines = 200
 
 func (v *liveView) open() error { return v.screen.open() }
 
 func (v *liveView) show(now time.Time) error {
-	v.history = append(v.history, v.board.take(now)...)
-	v.history = v.history[max(len(v.history)-keptLines, 0):]
+	v.history = append(v.history, v.log.take(now)...)
+	v.history = v.history[max(len(v.history)-historyLines, 0):]
 	width, height := v.size()
 	v.shown = v.table(now, width)
 	rows := append(slices.Clip(v.shown), nil, v.reads(), nil)
@@ -66,8 +66,8 @@ func (v *liveView) show(now time.Time) error {
 	return v.screen.draw(rows, width, height)
 }
 
-// close leaves the last table where the user sees it. It shows the cache at work, not
-// what closing it left.
+// close prints the last table where the user sees it. It shows the cache before it was
+// closed.
 func (v *liveView) close(time.Time) error {
 	width, _ := v.size()
 	return v.screen.leave(v.shown, width)
@@ -96,7 +96,7 @@ func (v *liveView) table(now time.Time, width int) []row {
 // title says as much about the demonstration as there is room for.
 func (v *liveView) title(now time.Time, width int) row {
 	name := span{" everfresh demo", bold}
-	length := "  " + seconds(now.Sub(v.board.start))
+	length := "  " + seconds(now.Sub(v.log.start))
 	resources := fmt.Sprintf("  %d resources", len(v.list))
 	for _, about := range []string{
 		fmt.Sprintf("%s  one cache, %d resources of %s", length, len(v.list), v.origin), length + resources, length,
@@ -117,7 +117,7 @@ const wide = 108
 // resource returns the row of one resource.
 func (v *liveView) resource(w watched, now time.Time) row {
 	st := w.status()
-	last, count, failed := v.board.resource(st.Key)
+	last, count, failed := v.log.resource(st.Key)
 	state := stateOf(st, now)
 	left, gone := v.bar(st, now)
 	return row{
@@ -159,7 +159,7 @@ const (
 	waiting    = "waiting" // for its first value
 	refreshing = "refreshing"
 	fresh      = "fresh"
-	stale      = "stale" // and served all the same
+	stale      = "stale" // but still served
 )
 
 var stateStyle = map[string]style{waiting: dim, refreshing: cyan, fresh: green, stale: yellow}
@@ -205,7 +205,7 @@ func next(st everfresh.Status, now time.Time) string {
 	}
 }
 
-// value tells which value it is, counted from the first, and its size.
+// value returns the number of the value, counted from the first, and its size.
 func value(st everfresh.Status, count int) string {
 	if !st.Ready {
 		return fmt.Sprintf("%5s %7s  ", "-", "-")

@@ -27,7 +27,7 @@ type watchCommand struct {
 	operands []string
 }
 
-// leastEvery is the cache's refresh window, below which there is no interval.
+// leastEvery is the minimum interval, which is the cache's refresh window.
 const leastEvery = 10 * time.Millisecond
 
 // runWatch is the command watch.
@@ -93,7 +93,7 @@ func (w *watchCommand) problem(ends bool) string {
 	}
 }
 
-// target takes in how many URLs there are, and says what is wrong with them.
+// target stores the number of URLs, and returns a text that says what is wrong with them.
 func (w *watchCommand) target(count string) string {
 	switch {
 	case count == "" && len(w.operands) == 0:
@@ -114,11 +114,11 @@ func (w *watchCommand) target(count string) string {
 	return urlProblem(expand(w.operands[0], 0), expand(w.operands[0], n-1))
 }
 
-// mostCount is more than a machine of today has memory for.
+// mostCount is more than fits in the memory of today's machines.
 const mostCount = 100_000_000
 
-// placeholder is what a pattern has in place of the number. It is no part of a URL,
-// unlike %d, with which the escape of a byte may begin.
+// placeholder stands for the number in a pattern. It cannot be part of a URL, unlike %d,
+// which may be the beginning of an escape.
 const placeholder = "{}"
 
 // expand returns the i-th URL of a pattern.
@@ -168,28 +168,28 @@ func (w *watchCommand) run(ctx context.Context) error {
 	return printText(w.std.stdout, sum.summary(end.Sub(start), max(w.count, len(w.operands))))
 }
 
-// show returns what is watched, what shows it, and for how long a frame stands.
+// show returns the subject, its view, and the time between two frames.
 func (w *watchCommand) show(start time.Time) (subject, view, time.Duration) {
 	scr := screen{out: w.std.stdout, colour: w.term.colour}
 	if w.count > 0 {
-		c := newCrowd(w.operands[0], w.count, start)
+		c := newOverview(w.operands[0], w.count, start)
 		if !w.term.live {
-			return c, &plainCrowd{crowd: c, out: w.std.stdout}, crowdFrame
+			return c, &plainOverview{overview: c, out: w.std.stdout}, overviewFrame
 		}
 		bar := "#"
 		if unicodeBars(w.std.env) {
 			bar = "█"
 		}
-		return c, &liveCrowd{crowd: c, screen: scr, size: w.term.size, bar: bar}, crowdFrame
+		return c, &liveOverview{overview: c, screen: scr, size: w.term.size, bar: bar}, overviewFrame
 	}
-	r := newRoster(w.operands, w.perHost, !w.term.live)
+	r := newTable(w.operands, w.perHost, !w.term.live)
 	if !w.term.live {
-		return r, &plainRoster{roster: r, out: w.std.stdout}, frameTime
+		return r, &plainTable{table: r, out: w.std.stdout}, frameTime
 	}
-	return r, &liveRoster{roster: r, screen: scr, size: w.term.size, start: start}, frameTime
+	return r, &liveTable{table: r, screen: scr, size: w.term.size, start: start}, frameTime
 }
 
-// options are those of the cache.
+// options returns the options of the cache.
 func (w *watchCommand) options(s subject) []everfresh.CacheOption {
 	opts := []everfresh.CacheOption{
 		everfresh.WithObserver(s.observe),
@@ -207,14 +207,14 @@ func (w *watchCommand) options(s subject) []everfresh.CacheOption {
 	return opts
 }
 
-// workers is enough for the lane of every operand's host to be full, so that a lane
-// waits for its own place only.
+// workers returns enough workers for every operand's host to reach its limit, so that
+// hosts do not wait for each other.
 func (w *watchCommand) workers() int {
 	return max(64, w.perHost*min(len(w.operands), 100))
 }
 
-// discard is a decoder that keeps nothing: a watch is about freshness, and nobody reads
-// the values.
+// discard is a decoder that drops the body: a watch shows freshness, and does not need the
+// values.
 func discard(_ context.Context, resp *http.Response) (struct{}, error) {
 	_, err := io.Copy(io.Discard, resp.Body)
 	return struct{}{}, err

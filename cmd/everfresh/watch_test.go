@@ -210,7 +210,7 @@ func until(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// TestWatchResized: a live table is laid out anew at once when the window changes, and
+// TestWatchResized: a live table is laid out again at once when the window changes, and
 // its last one stays.
 func TestWatchResized(t *testing.T) {
 	base, _ := watchOrigin(t)
@@ -235,7 +235,7 @@ func TestWatchResized(t *testing.T) {
 		select {
 		case resized <- os.Interrupt: // any signal does
 		case <-time.After(10 * time.Second):
-			t.Fatal("nobody listens for a resize")
+			t.Fatal("a resize is not handled")
 		}
 		until(t, "a narrow frame", func() bool {
 			frames := strings.Split(out.String(), cursorHome)
@@ -263,10 +263,10 @@ func narrow(frame string, width int) bool {
 	return !slices.ContainsFunc(lines, func(l string) bool { return len([]rune(l)) >= width })
 }
 
-// TestCrowdRows compares what a terminal shows of a crowd.
-func TestCrowdRows(t *testing.T) {
-	s := &crowdState{
-		length: 61 * time.Second, census: census{registered: 1000, ready: 990, fetching: 4, failing: 10},
+// TestOverviewRows compares the rows of an overview at several widths.
+func TestOverviewRows(t *testing.T) {
+	s := &overviewState{
+		length: 61 * time.Second, states: stateCounts{registered: 1000, ready: 990, fetching: 4, failing: 10},
 		sum:   totals{fetched: 1000, unchanged: 8000, notModified: 7500, failed: 30, bytes: 12_345_678, lost: 5, causes: map[string]int{"503": 10, "timeout": 20}},
 		rates: rates{refreshes: 150.4, bytes: 20_000}, heap: 98_000_000, goroutines: 17,
 	}
@@ -282,7 +282,7 @@ func TestCrowdRows(t *testing.T) {
 			}
 			b.WriteString(line + "\n")
 		}
-		golden(t, fmt.Sprintf("crowd%d.txt", width), b.String())
+		golden(t, fmt.Sprintf("overview%d.txt", width), b.String())
 	}
 	if got := histogram(new(lateness), 80, "#"); len(got) != 2 {
 		t.Errorf("an empty histogram: %v", got)
@@ -292,7 +292,7 @@ func TestCrowdRows(t *testing.T) {
 // TestRates: a frame that follows at once, as after a resize, keeps the rates.
 func TestRates(t *testing.T) {
 	start := time.Unix(1000, 0)
-	c := newCrowd("http://a.test/{}", 1, start)
+	c := newOverview("http://a.test/{}", 1, start)
 	c.measure(sample{start.Add(2 * time.Second), 100, 5000})
 	want := rates{50, 2500}
 	if c.rates != want {

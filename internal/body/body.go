@@ -1,5 +1,5 @@
-// Package body reads the body of an HTTP response into memory, bounded in size,
-// in time and in how far it may swell when decoded.
+// Package body reads the body of an HTTP response into memory, with limits on its size,
+// its time and its growth when decoded.
 package body
 
 import (
@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// Errors that Read returns or wraps. No text holds a byte of the body or the
-// value of a header.
+// Errors that Read returns or wraps. No text contains bytes of the body or values of
+// headers.
 var (
 	// ErrTooLarge says that the body exceeds Max, decoded or encoded, exceeds
 	// Ratio, or is longer than its Content-Length.
 	ErrTooLarge = errors.New("body too large")
 	// ErrTooSlow says that the body stalled for Idle or fell below MinRate.
 	ErrTooSlow = errors.New("body too slow")
-	// ErrUnframed says that nothing marks the end of the body, so that a cut
-	// would go unseen (RFC 9112, section 6.3, rule 8).
+	// ErrUnframed says that nothing marks the end of the body, so that a truncation
+	// would not be noticed (RFC 9112, section 6.3, rule 8).
 	ErrUnframed = errors.New("body without a marked end")
 	// ErrEmpty says that the body has no bytes.
 	ErrEmpty = errors.New("body empty")
@@ -44,28 +44,28 @@ var (
 )
 
 const (
-	// believed is the largest Content-Length for which memory is set aside at
-	// once. A longer body gets its memory as its bytes come.
+	// believed is the largest Content-Length for which memory is allocated at once. The
+	// memory for a longer body grows as its bytes arrive.
 	believed = 16 << 20
-	// emptyReads is how many reads in a row may yield neither bytes nor an error.
+	// emptyReads is how many reads in a row may return neither bytes nor an error.
 	emptyReads = 100
 )
 
-// Limits bounds what Read accepts. A field that is zero, or less, checks
-// nothing, except Max.
+// Limits are the limits of Read. A field that is zero or negative means no limit, except
+// Max.
 type Limits struct {
 	// Max is the largest decoded body in bytes; zero admits only an empty body.
-	// At most Max+1 decoded bytes are read. A coded body is also held to twice
+	// At most Max+1 decoded bytes are read. An encoded body is also limited to twice
 	// Max plus 4 KiB before decoding, since gzip members may decode to nothing.
 	Max int64
-	// Ratio is how many decoded bytes each encoded byte may yield, judged once
-	// RatioAfter decoded bytes have been read. It sees only what Read decodes.
+	// Ratio is the maximum number of decoded bytes per encoded byte. It is checked once
+	// RatioAfter decoded bytes have been read, and only for bodies that Read decodes.
 	Ratio      int
 	RatioAfter int64
 	// Idle is the longest wait for the next bytes.
 	Idle time.Duration
-	// MinRate is the least average of encoded bytes per second since Read began,
-	// judged at every moment from Idle on, or from one second on where Idle is zero.
+	// MinRate is the minimum average of encoded bytes per second since Read began. It is
+	// checked continuously after Idle, or after one second if Idle is zero.
 	MinRate int64
 	// AllowUnframed accepts an HTTP/1 body that ends where the connection ends.
 	AllowUnframed bool
@@ -74,8 +74,8 @@ type Limits struct {
 }
 
 // Read returns the decoded body of resp and closes resp.Body on every path.
-// The memory is the caller's, is never nil without an error, and is at most a
-// quarter and 512 bytes larger than the body.
+// The caller owns the memory, which is never nil without an error, and at most a quarter
+// and 512 bytes larger than the body.
 //
 // ctx is the context of the exchange and cancel ends it: when the body is too
 // slow, cancel is called with [ErrTooSlow], before Read returns or just after,
@@ -83,10 +83,10 @@ type Limits struct {
 // and may be nil if Idle and MinRate are zero. A read that failed because ctx
 // ended returns [context.Cause] of ctx.
 //
-// gzip is decoded here (RFC 9110, section 8.4), unless resp.Uncompressed says
-// that the transport did. A response of ProtoMajor 0, made by no HTTP transport,
-// counts as framed; so do HTTP/2, and whatever a transport decoded, as the end
-// of the gzip data marks the end of the body.
+// gzip is decoded here (RFC 9110, section 8.4), unless resp.Uncompressed says that the
+// transport has done it. A response with ProtoMajor 0, which was not made by an HTTP
+// transport, counts as framed. So do HTTP/2 and bodies that a transport has decoded,
+// because the end of the gzip data marks the end of the body.
 func Read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response, l Limits) ([]byte, error) {
 	if resp.Body == nil {
 		return l.checkEmpty([]byte{})
@@ -101,7 +101,7 @@ func Read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Respon
 	}
 	r := &reader{plan: p, limits: l, wire: wire{body: resp.Body, max: p.encodedMax}}
 	r.wire.watch.start(cancel, l)
-	defer r.wire.watch.stop() // for a body that panics; otherwise it has been stopped below
+	defer r.wire.watch.stop() // if the body panics; otherwise it has been stopped below
 	data, err := r.decode()
 	if !r.wire.watch.stop() {
 		return nil, ErrTooSlow
@@ -119,23 +119,26 @@ func (l Limits) checkEmpty(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// plan is what the head of a response says about its body.
+// plan is what the header of a response says about its body.
 type plan struct {
 	gzip       bool
-	length     int64 // of the decoded body; 0 if the head does not tell
+	length     int64 // of the decoded body; 0 if unknown
 	max        int64 // of the decoded body
 	encodedMax int64
 }
 
-// plan refuses what the head alone shows to be unacceptable.
+// plan returns the plan for a response, or an error if its header alone shows that the
+// body is unacceptable.
 //
-// A Content-Length of 0 tells nothing: a transport gives such a response
-// http.NoBody, and one made by hand often leaves the field out.
+// A Content-Length of 0 means nothing: a transport gives such a response http.NoBody, and
+// a response made by hand often leaves the field out.
 func (l Limits) plan(resp *http.Response) (plan, error) {
 	p := plan{max: max(l.Max, 0), encodedMax: math.MaxInt64}
+	// The transport has decoded the body; the end of the gzip data marks its end.
 	if resp.Uncompressed {
 		return p, nil
 	}
+	// Reject a body whose truncation would not be noticed.
 	if unframed(resp) && !l.AllowUnframed {
 		return p, ErrUnframed
 	}
@@ -143,6 +146,8 @@ func (l Limits) plan(resp *http.Response) (plan, error) {
 	if p.gzip, err = gzipped(resp.Header); err != nil {
 		return p, err
 	}
+
+	// Without a content coding, the announced length is that of the result.
 	length := max(resp.ContentLength, 0)
 	if !p.gzip {
 		p.length = length
@@ -151,6 +156,8 @@ func (l Limits) plan(resp *http.Response) (plan, error) {
 		}
 		return p, nil
 	}
+
+	// With one, it can only be checked against the limit for encoded bodies.
 	if p.max < math.MaxInt64/4 {
 		p.encodedMax = 2*p.max + 4<<10
 	}
@@ -229,7 +236,7 @@ func (r *reader) collect(src io.Reader) ([]byte, error) {
 	return nil, io.ErrNoProgress
 }
 
-// add takes the n bytes that src has put into r.buf.room.
+// add adds the n bytes that src has put into r.buf.room.
 func (r *reader) add(n int) error {
 	if !r.buf.add(n) {
 		return r.over()
@@ -240,7 +247,7 @@ func (r *reader) add(n int) error {
 	return nil
 }
 
-// over says which limit is exceeded by the byte that r.buf has no room for.
+// over returns the error for the limit that the next byte exceeds.
 func (r *reader) over() error {
 	if r.plan.length > 0 {
 		return errLonger

@@ -294,8 +294,8 @@ func TestReadCapacity(t *testing.T) {
 	}
 }
 
-// TestReadLongKnownLength crosses the length above which memory is not set
-// aside at once.
+// TestReadLongKnownLength exceeds the length up to which memory is allocated at
+// once.
 func TestReadLongKnownLength(t *testing.T) {
 	const size = 17 << 20
 	resp := response(io.LimitReader(endless{}, size), length(size))

@@ -1,11 +1,11 @@
 package body
 
-// firstPiece holds most key sets and tokens without a copy.
+// firstPiece is large enough for most key sets and tokens without a copy.
 const firstPiece = 2 << 10
 
-// buffer collects up to limit bytes in pieces, each half of what there was
-// before it. Appending to one slice would copy, and throw away, several times
-// as much; pieces and the joined result stay below twice the limit together.
+// buffer collects up to limit bytes in pieces, each half as long as all before it.
+// Appending to one slice would copy and discard several times as much; the pieces and
+// the joined result together stay below twice the limit.
 type buffer struct {
 	full  [][]byte // earlier pieces, without room
 	piece []byte   // the piece being filled

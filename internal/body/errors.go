@@ -10,15 +10,14 @@ import (
 	"net/textproto"
 )
 
-// errTrailer takes the place of [textproto.ProtocolError], which quotes what
-// the origin sent.
+// errTrailer replaces a [textproto.ProtocolError], which quotes what the origin sent.
 var errTrailer = errors.New("reading the body: malformed trailer")
 
 // cutTrailer is the text of an error that net/http does not export: the
 // connection ended after the last chunk and before the end of the message.
 const cutTrailer = "http: unexpected EOF reading trailer"
 
-// explain turns an error of decode into one that Read documents.
+// explain turns an error of decoding into one that Read documents.
 func (r *reader) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrTruncated):
@@ -37,7 +36,7 @@ func (r *reader) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("reading the body: %w", err)
 }
 
-// damaged reports whether err says that gzip data is not what it should be.
+// damaged reports whether err says that gzip data is invalid.
 func damaged(err error) bool {
 	var corrupt flate.CorruptInputError
 	return errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)

@@ -19,8 +19,8 @@ type members struct {
 	open bool // within a member
 }
 
-// decoders keeps *members between bodies: the tables and the window of one take
-// 45 KB, and making them takes several times as long as decoding a key set.
+// decoders keeps *members for reuse: the tables and the window of one take 45 KB, and
+// making them takes several times as long as decoding a key set.
 var decoders sync.Pool
 
 func openMembers(src io.Reader) *members {
@@ -33,7 +33,7 @@ func openMembers(src io.Reader) *members {
 	return m
 }
 
-// release gives m to a later body, without what would keep this one in memory.
+// release makes m available to a later body, without references to this one.
 func (m *members) release() {
 	m.src.Reset(nil)
 	m.gz.Header = gzip.Header{}

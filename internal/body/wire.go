@@ -13,8 +13,8 @@ type wire struct {
 	body  io.Reader
 	count int64
 	max   int64 // of count
-	// err is the first error, io.EOF included. It is kept because bufio.Reader
-	// forgets the errors it has told of, and then reads on.
+	// err is the first error, including io.EOF. It is kept because bufio.Reader forgets
+	// errors that it has returned and then continues to read.
 	err   error
 	watch watch
 }
@@ -36,7 +36,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failed reports whether the body itself, not what was made of it, ended badly.
+// failed reports whether reading the body itself failed, as opposed to decoding it.
 func (w *wire) failed() bool { return w.err != nil && !errors.Is(w.err, io.EOF) }
 
 const (
@@ -45,14 +45,14 @@ const (
 	barked
 )
 
-// watch ends an exchange whose body comes too slowly. One timer stands for both
-// limits: it is set to whichever would be exceeded first if nothing more came.
+// watch ends an exchange whose body arrives too slowly. One timer serves both limits:
+// it is set to the one that would be exceeded first if no more bytes arrived.
 type watch struct {
 	timer   *time.Timer // nil if nothing is watched
 	cancel  context.CancelCauseFunc
 	idle    time.Duration
 	rate    int64
-	grace   time.Duration // the rate is not judged earlier
+	grace   time.Duration // the rate is not checked earlier
 	started time.Time
 	// state leaves running once: either the timer wins, or the end of the body.
 	state atomic.Int32
@@ -70,8 +70,8 @@ func (w *watch) start(cancel context.CancelCauseFunc, l Limits) {
 	w.timer = time.AfterFunc(w.grace, w.bark)
 }
 
-// progress gives the body until the next limit. It reports false if the watch
-// has ended the exchange, which a body may fail to notice.
+// progress resets the timer to the next limit. It returns false if the watch has ended
+// the exchange, which a body may fail to notice.
 func (w *watch) progress(count int64) bool {
 	if w.timer == nil {
 		return true
@@ -83,8 +83,8 @@ func (w *watch) progress(count int64) bool {
 	return true
 }
 
-// left returns how long the body may now stay silent. If that is no time at
-// all, the timer fires at once.
+// left returns how long the body may now stay silent. If that is 0 or less, the timer
+// fires at once.
 func (w *watch) left(count int64) time.Duration {
 	if w.rate <= 0 {
 		return w.idle
@@ -96,7 +96,7 @@ func (w *watch) left(count int64) time.Duration {
 	return left
 }
 
-// paid returns the time in which count bytes come at the least rate.
+// paid returns the time that count bytes take at the minimum rate.
 func (w *watch) paid(count int64) time.Duration {
 	const forever = float64(1 << 30) // seconds; more would overflow a Duration
 	seconds := min(float64(count)/float64(w.rate), forever)

@@ -254,7 +254,7 @@ func TestReadInTime(t *testing.T) {
 		"fast, then a byte each s":     {then(trickle(kib, 0, 10), trickle("x", s, 99)), usual, body.ErrTooSlow, paid(10<<10 + 10), 0},
 		"fast, then nothing":           {then(trickle(kib, 0, 10), trickle("x", time.Hour, 1)), usual, body.ErrTooSlow, 5 * s, 0},
 		"fast, then nothing, rate":     {then(trickle(kib, 0, 10), trickle("x", time.Hour, 1)), rate, body.ErrTooSlow, 10 * s, 0},
-		"a rate nobody reaches":        {trickle(kib, s, 9), body.Limits{Max: 1 << 20, MinRate: 1<<63 - 1}, body.ErrTooSlow, s, 0},
+		"a rate out of reach":          {trickle(kib, s, 9), body.Limits{Max: 1 << 20, MinRate: 1<<63 - 1}, body.ErrTooSlow, s, 0},
 		"a rate that is long paid for": {then(trickle(strings.Repeat(kib, 9), 0, 1), trickle("x", 1<<31*s/1000, 1)), body.Limits{Max: 1 << 20, MinRate: 1}, body.ErrTooSlow, 9 << 10 * s, 0},
 	}
 	for name, tt := range tests {
@@ -343,7 +343,7 @@ func TestReadEndsWithContext(t *testing.T) {
 }
 
 // TestReadLeavesContextAlone waits long after a good body: whatever uses ctx
-// next must not be ended by a watchdog that nobody stopped.
+// next must not be ended by a watchdog that was not stopped.
 func TestReadLeavesContextAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())

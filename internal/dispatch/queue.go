@@ -1,4 +1,5 @@
-// Package dispatch runs callbacks off the path of whoever has something to tell.
+// Package dispatch runs callbacks in a goroutine of its own, so that its callers need not
+// wait for them.
 package dispatch
 
 import (
@@ -8,41 +9,42 @@ import (
 )
 
 // A Queue runs posted callbacks one after another, in the order in which they were
-// posted, on one goroutine, the dispatcher. That is started by a post and ends when
-// nothing is queued.
+// posted, on one goroutine, the dispatcher. A post starts the dispatcher, and it ends
+// when the queue is empty.
 //
-// The queue is bounded. What does not fit is dropped and counted, and the count is
-// reported in its place: after all that was queued when the first was dropped.
+// The size of the queue is limited. Callbacks that do not fit are dropped and counted. The
+// count is reported in order: after all callbacks that were queued when the first was
+// dropped.
 //
-// Callbacks should guard themselves against panics. The queue does not say what a
-// panic was, but goes on with the next callback.
+// Callbacks should recover from their own panics. The queue does not report a panic, but
+// continues with the next callback.
 //
-// All methods may be called by several goroutines at once, and by a callback, as no
-// lock is held while one runs; only Close blocks. A Queue is made by [New].
+// All methods are safe for concurrent use. Callbacks may call them, too, because no lock
+// is held while a callback runs. Only Close blocks. A Queue is made by [New].
 type Queue struct {
 	overflow func(dropped int) // never changed; may be nil
 
-	mu      sync.Mutex // guards what follows
-	ring    []func()   // of fixed length; what is queued starts at head
+	mu      sync.Mutex // guards the fields below
+	ring    []func()   // of fixed length; the first queued callback is at head
 	head    int
 	queued  int
 	dropped int  // since the last report; always 0 if overflow is nil
-	before  int  // how many queued callbacks go before the report of dropped
-	running bool // there is a dispatcher
+	before  int  // the number of queued callbacks that run before dropped is reported
+	running bool // whether there is a dispatcher
 	closed  bool
-	idle    chan struct{} // closed when the dispatcher ends; nil while nobody waits for that
+	idle    chan struct{} // closed when the dispatcher ends; nil unless a Close needs it
 }
 
-// New returns a queue that holds up to size callbacks, besides the one that runs; a
-// size below 1 counts as 1. When there is room again after some were dropped, the
-// dispatcher calls overflow, once, with the number dropped since its last call.
-// Overflow may be nil; then only the result of Post tells.
+// New returns a queue that holds up to size callbacks in addition to the one that runs. A
+// size below 1 counts as 1. When callbacks were dropped and there is room again, the
+// dispatcher calls overflow once with the number dropped since its last call. Overflow
+// may be nil; then only the result of Post reports that a callback was dropped.
 func New(size int, overflow func(dropped int)) *Queue {
 	return &Queue{ring: make([]func(), max(size, 1)), overflow: overflow}
 }
 
-// Post queues f. It never blocks. It returns false, and f will not run, if the queue
-// is full, or if Close was called, which does not count as dropped.
+// Post queues f. It never blocks. It returns false, and f will not run, if the queue is
+// full or closed. A callback that is posted after Close does not count as dropped.
 func (q *Queue) Post(f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -62,10 +64,10 @@ func (q *Queue) Post(f func()) bool {
 	return true
 }
 
-// Close ends posting, and waits until all that was posted has run. If ctx ends first,
-// it returns an error that wraps ctx's and says that a callback is stuck; once that
-// returns, the others still run. Close may be called again, and waits again. A
-// callback that calls Close waits for ctx.
+// Close ends posting and waits until all posted callbacks have run. If ctx ends first, it
+// returns an error that wraps ctx's and says that a callback is stuck; once that callback
+// returns, the others still run. A further Close waits again. In a callback, Close only
+// returns when ctx ends.
 func (q *Queue) Close(ctx context.Context) error {
 	idle := q.close()
 	if idle == nil {
@@ -108,8 +110,8 @@ func (q *Queue) drop() {
 	q.dropped++
 }
 
-// dispatch is the dispatcher. A callback that panics or calls runtime.Goexit ends
-// this goroutine, and another one goes on.
+// dispatch is the dispatcher. A callback that panics or calls runtime.Goexit ends this
+// goroutine, and another one takes over.
 func (q *Queue) dispatch() {
 	ended := false
 	defer func() {
@@ -124,7 +126,7 @@ func (q *Queue) dispatch() {
 	ended = true
 }
 
-// next returns what to run now, or false, which ends the dispatcher.
+// next returns the function to run now, or false, which ends the dispatcher.
 func (q *Queue) next() (func(), bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -156,7 +158,7 @@ func (q *Queue) pop() func() {
 	return f
 }
 
-// end notes that the dispatcher ends. It is called with mu held.
+// end records that the dispatcher ends. It is called with mu held.
 func (q *Queue) end() {
 	q.running = false
 	if q.idle != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-func mustPost(t *testing.T, q *Queue, f func()) {
+func post(t *testing.T, q *Queue, f func()) {
 	t.Helper()
 	if !q.Post(f) {
 		t.Fatal("Post = false on an open queue with room")
@@ -28,7 +28,7 @@ func blocked(t *testing.T, size int, overflow func(int)) (q *Queue, release func
 	t.Helper()
 	q = New(size, overflow)
 	hold := make(chan struct{})
-	mustPost(t, q, func() { <-hold })
+	post(t, q, func() { <-hold })
 	synctest.Wait()
 	return q, func() { close(hold) }
 }
@@ -39,7 +39,7 @@ func TestOrder(t *testing.T) {
 		var got, want []int
 		q := New(n, func(dropped int) { t.Errorf("overflow(%d), want no drops", dropped) })
 		for i := range n {
-			mustPost(t, q, func() {
+			post(t, q, func() {
 				time.Sleep(time.Millisecond)
 				got = append(got, i)
 			})
@@ -63,7 +63,7 @@ func TestRingWraps(t *testing.T) {
 				var got, want []int
 				for round := range 20 {
 					hold := make(chan struct{})
-					mustPost(t, q, func() { <-hold })
+					post(t, q, func() { <-hold })
 					synctest.Wait()
 					for i := range max(size, 1) + 2 {
 						id := 100*round + i
@@ -87,9 +87,9 @@ func TestOverflowIsCountedAndReportedInItsPlace(t *testing.T) {
 		var got []string
 		say := func(s string) { got = append(got, s) }
 		q, release := blocked(t, 3, func(dropped int) { say(fmt.Sprint(dropped, " dropped")) })
-		mustPost(t, q, func() {
+		post(t, q, func() {
 			say("1")
-			mustPost(t, q, func() { say("after") }) // there is room again, for one
+			post(t, q, func() { say("after") }) // there is room again, for one
 			if q.Post(func() { say("lost") }) {
 				t.Error("Post on a queue that is full again = true")
 			}
@@ -106,7 +106,7 @@ func TestOverflowIsCountedAndReportedInItsPlace(t *testing.T) {
 		}
 
 		got = nil
-		mustPost(t, q, func() { say("later") })
+		post(t, q, func() { say("later") })
 		synctest.Wait()
 		if want := []string{"later"}; !slices.Equal(got, want) {
 			t.Errorf("then ran %q, want %q: a report comes once", got, want)
@@ -139,7 +139,7 @@ func TestOverflowOfTheOverflow(t *testing.T) {
 func TestNoOverflowFunction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, release := blocked(t, 1, nil)
-		mustPost(t, q, func() {})
+		post(t, q, func() {})
 		if q.Post(func() {}) {
 			t.Error("Post on a full queue = true")
 		}
@@ -174,7 +174,7 @@ func TestDispatcherEnds(t *testing.T) {
 		before := bubbleGoroutines()
 		for range 3 {
 			for range 5 {
-				mustPost(t, q, func() { time.Sleep(time.Second) })
+				post(t, q, func() { time.Sleep(time.Second) })
 			}
 			if got := bubbleGoroutines() - before; got != 1 {
 				t.Errorf("%d goroutines while callbacks run, want 1", got)
@@ -194,10 +194,10 @@ func TestCallbackMayPost(t *testing.T) {
 		var again func()
 		again = func() {
 			if n++; n < 100 {
-				mustPost(t, q, again)
+				post(t, q, again)
 			}
 		}
-		mustPost(t, q, again)
+		post(t, q, again)
 		synctest.Wait()
 		if n != 100 {
 			t.Errorf("ran %d times, want 100", n)
@@ -218,8 +218,8 @@ func TestAbortedCallbackDoesNotStopTheQueue(t *testing.T) {
 				q := New(10, nil)
 				var got []int
 				for i := range 4 {
-					mustPost(t, q, func() { got = append(got, i) })
-					mustPost(t, q, abort)
+					post(t, q, func() { got = append(got, i) })
+					post(t, q, abort)
 				}
 				if err := q.Close(t.Context()); err != nil {
 					t.Error(err)
@@ -292,7 +292,7 @@ func TestStuckCallbackBoundsClose(t *testing.T) {
 		q, release := blocked(t, 10, nil)
 		ran := 0
 		for range 4 {
-			mustPost(t, q, func() { ran++ })
+			post(t, q, func() { ran++ })
 		}
 		for range 2 {
 			start := time.Now()

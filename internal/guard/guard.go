@@ -1,8 +1,8 @@
-// Package guard decides which addresses may be dialled when strangers name URLs.
+// Package guard decides which addresses may be dialled when untrusted people choose URLs.
 //
-// It judges addresses, never the spelling of hosts: a resolver may read 0x7f.1,
-// 2130706433 or any name as 127.0.0.1, and may say something else the next time. An
-// address is judged when it is about to be dialled, after all of that.
+// It checks addresses, never the text of hosts: a resolver may turn 0x7f.1, 2130706433 or
+// any name into 127.0.0.1, and may return something else the next time. An address is
+// checked right before it is dialled, after name resolution.
 package guard
 
 import (
@@ -12,10 +12,11 @@ import (
 	"slices"
 )
 
-// An Error says why an address is refused. Its text holds neither the address nor the
-// host: who may name URLs and read errors would learn the names of a private network.
+// An Error says why an address is rejected. Its text contains neither the address nor the
+// host. Otherwise, someone who can choose URLs and read errors could explore the names of a
+// private network.
 type Error struct {
-	// Reason is the purpose of the range that the address is in.
+	// Reason is the purpose of the range that contains the address.
 	Reason string
 }
 
@@ -28,13 +29,13 @@ var (
 	errMapped = errors.New("a prefix of IPv4-mapped addresses: write it as IPv4")
 )
 
-// A Guard allows public addresses, and exceptions. The zero value has none. It is safe
-// for concurrent use once the last exception is added.
+// A Guard allows public addresses and exceptions. The zero value has no exceptions. It is
+// safe for concurrent use once the last exception has been added.
 type Guard struct {
 	except []netip.Prefix
 }
 
-// Except also allows the addresses of p. It refuses a prefix that is invalid, that could
+// Except also allows the addresses in p. It rejects a prefix that is invalid, that could
 // match nothing, or that would match everything.
 func (g *Guard) Except(p netip.Prefix) error {
 	switch {
@@ -50,10 +51,10 @@ func (g *Guard) Except(p netip.Prefix) error {
 	}
 }
 
-// Addr returns an [*Error] if addr must not be dialled. An IPv4-mapped address is judged
-// as the IPv4 address that it is to the kernel.
+// Addr returns an [*Error] if addr must not be dialled. An IPv4-mapped address is checked
+// as an IPv4 address, which it is to the kernel.
 func (g *Guard) Addr(addr netip.Addr) error {
-	if addr.Zone() != "" { // of one machine only, and Unmap drops it
+	if addr.Zone() != "" { // valid only on one machine, and Unmap drops it
 		return &Error{Reason: "has a zone"}
 	}
 	addr = addr.Unmap()
@@ -66,8 +67,8 @@ func (g *Guard) Addr(addr netip.Addr) error {
 	return nil
 }
 
-// Dial judges what a net.Dialer passes to its Control function. It refuses, with an
-// [*Error], what is not TCP to an address.
+// Dial checks the arguments that a net.Dialer passes to its Control function. It returns an
+// [*Error] for anything other than TCP to an address.
 func (g *Guard) Dial(network, address string) error {
 	if network != "tcp4" && network != "tcp6" {
 		return &Error{Reason: "not TCP"}
@@ -79,8 +80,8 @@ func (g *Guard) Dial(network, address string) error {
 	return g.Addr(ap.Addr())
 }
 
-// URL judges the host of u if it is an address in its usual form. A name is judged when
-// it is dialled.
+// URL checks the host of u if it is an address in its usual form. The addresses of a name
+// are checked when they are dialled.
 func (g *Guard) URL(u *url.URL) error {
 	addr, err := netip.ParseAddr(u.Hostname())
 	if err != nil {

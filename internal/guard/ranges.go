@@ -2,15 +2,15 @@ package guard
 
 import "net/netip"
 
-// A reserved range holds no public address. Its reason is the range's purpose.
+// A reserved range contains no public addresses. Its reason is the purpose of the range.
 type reserved struct {
 	prefix netip.Prefix
 	reason string
 }
 
 // reserved4 are the IPv4 ranges that the IANA registry of special-purpose addresses
-// (RFC 6890) does not call globally reachable, and some more. 192.0.0.0/24 is refused as
-// a whole: its two anycast addresses serve no HTTP, and one cloud has its metadata there.
+// (RFC 6890) does not call globally reachable, and some more. 192.0.0.0/24 is rejected
+// entirely: its two anycast addresses serve no HTTP, and one cloud has its metadata there.
 var reserved4 = ranges(
 	"0.0.0.0/8", "this network",
 	"10.0.0.0/8", "private use",
@@ -28,15 +28,15 @@ var reserved4 = ranges(
 	"224.0.0.0/4", "multicast",
 	"240.0.0.0/4", "reserved", // with the broadcast address
 
-	// Not in the registry: the host agent of Azure answers its virtual machines here,
-	// under an address that looks public.
+	// Not in the registry: Azure's virtual machines reach its host agent at this address,
+	// which looks public.
 	"168.63.129.16/32", "cloud platform",
 )
 
 // reserved6 are the reserved ranges within 2000::/3, the only part of IPv6 from which
-// public addresses are given out. 2001::/23 is refused as a whole: the few global
-// ranges in it serve no HTTP. Teredo in it and 6to4 hold an IPv4 address to which a
-// relay sends what it gets, and both are out of use.
+// public addresses are assigned. 2001::/23 is rejected entirely: the few global ranges in
+// it serve no HTTP. Addresses of Teredo, in that range, and of 6to4 contain an IPv4 address
+// to which a relay forwards packets; both are obsolete.
 var reserved6 = ranges(
 	"2001::/32", "Teredo",
 	"2001::/23", "protocol assignments",
@@ -45,7 +45,7 @@ var reserved6 = ranges(
 	"3fff::/20", "documentation",
 )
 
-// special6 are ranges outside of 2000::/3 that have a name. The others are refused, too.
+// special6 are named ranges outside 2000::/3. The other ranges there are rejected, too.
 var special6 = ranges(
 	"::/128", "unspecified",
 	"::1/128", "loopback",
@@ -71,9 +71,9 @@ func ranges(pairs ...string) []reserved {
 	return list
 }
 
-// refusal returns why addr is not public, or "" if it is. An address of NAT64 (RFC 6052)
-// is judged as the one that a translator sends to: hosts without IPv4 reach all of IPv4
-// that way.
+// refusal returns why addr is not public, or "" if it is. An address of NAT64 (RFC 6052) is
+// checked as the IPv4 address to which a translator sends: hosts without IPv4 reach all of
+// IPv4 that way.
 func refusal(addr netip.Addr) string {
 	if nat64.Contains(addr) {
 		b := addr.As16()
@@ -91,7 +91,7 @@ func refusal(addr netip.Addr) string {
 	return "not given out" // nor is the zero Addr
 }
 
-// find returns the reason of the first range that holds addr, or "".
+// find returns the reason of the first range that contains addr, or "".
 func find(list []reserved, addr netip.Addr) string {
 	for _, r := range list {
 		if r.prefix.Contains(addr) {

@@ -19,9 +19,9 @@ func BenchmarkAlone(b *testing.B) {
 
 // BenchmarkBurst parks many tasks, which busy workers then run one after another.
 func BenchmarkBurst(b *testing.B) {
-	for _, lanes := range []int{1, 16, 10_000} {
-		b.Run(strconv.Itoa(lanes)+" lanes", func(b *testing.B) {
-			names := make([]string, lanes)
+	for _, hosts := range []int{1, 16, 10_000} {
+		b.Run(strconv.Itoa(hosts)+" hosts", func(b *testing.B) {
+			names := make([]string, hosts)
 			for i := range names {
 				names[i] = strconv.Itoa(i)
 			}
@@ -31,7 +31,7 @@ func BenchmarkBurst(b *testing.B) {
 			b.ResetTimer()
 			for i := range tasks {
 				tasks[i].Run = func() {}
-				p.Submit(names[i%lanes], &tasks[i], i%8 == 0)
+				p.Submit(names[i%hosts], &tasks[i], i%8 == 0)
 			}
 			if err := p.Wait(b.Context()); err != nil {
 				b.Fatal(err)

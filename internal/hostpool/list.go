@@ -1,8 +1,8 @@
 package hostpool
 
-// A list is a queue of T's, linked through nodes that live inside them: queueing
-// allocates nothing, and leaving from the middle is O(1), which container/list and
-// slices do not offer together. Its zero value is empty.
+// A list is a queue of Ts, linked through nodes that are fields of T: adding one does
+// not allocate, and removing one from the middle is O(1). Neither container/list nor a
+// slice offers both. The zero value is an empty list.
 type list[T any] struct {
 	first, last *node[T]
 	len         int
@@ -10,9 +10,9 @@ type list[T any] struct {
 
 // A node is the place of a T in a list. Its zero value is in no list.
 type node[T any] struct {
-	in         *list[T] // nil: in no list
+	in         *list[T] // nil if it is in no list
 	prev, next *node[T]
-	of         *T // whose place this is
+	of         *T // the element
 }
 
 // push puts n, which is in no list, at the end of l.

@@ -8,19 +8,19 @@ import (
 	"testing/synctest"
 )
 
-// A model does what [Pool] does, in the plainest way: slices that are searched, and
-// turns worked out anew after each step.
+// A model does what [Pool] does in the simplest way: it searches slices, and works out
+// the turns again after each step.
 type model struct {
-	workers, perLane int
-	parked           [2][]job    // urgent ones, others; in the order in which they came
-	turns            [2][]string // lanes that could run one of these, whoever waits longest first
+	workers, perHost int
+	parked           [2][]job    // urgent ones, others; in the order of submission
+	turns            [2][]string // hosts that could run one of these, the longest wait first
 	running          []job
 	started          []int // all ids, in order
 }
 
 type job struct {
 	id   int
-	lane string
+	host string
 }
 
 func (m *model) submit(j job, queue int) {
@@ -61,14 +61,14 @@ func (m *model) finish(i int) {
 	m.step()
 }
 
-func (m *model) ready(lane string, queue int) bool {
+func (m *model) ready(host string, queue int) bool {
 	n := 0
 	for _, j := range m.running {
-		if j.lane == lane {
+		if j.host == host {
 			n++
 		}
 	}
-	return n < m.perLane && slices.ContainsFunc(m.parked[queue], func(j job) bool { return j.lane == lane })
+	return n < m.perHost && slices.ContainsFunc(m.parked[queue], func(j job) bool { return j.host == host })
 }
 
 // step brings the turns up to date and starts what can start.
@@ -82,9 +82,9 @@ func (m *model) step() {
 		if len(m.turns[q]) == 0 {
 			return
 		}
-		lane := m.turns[q][0]
+		host := m.turns[q][0]
 		m.turns[q] = m.turns[q][1:]
-		i := slices.IndexFunc(m.parked[q], func(j job) bool { return j.lane == lane })
+		i := slices.IndexFunc(m.parked[q], func(j job) bool { return j.host == host })
 		j := m.parked[q][i]
 		m.parked[q] = slices.Delete(m.parked[q], i, i+1)
 		m.running = append(m.running, j)
@@ -95,24 +95,24 @@ func (m *model) step() {
 
 func (m *model) refreshTurns() {
 	for q := range m.turns {
-		m.turns[q] = slices.DeleteFunc(m.turns[q], func(lane string) bool { return !m.ready(lane, q) })
+		m.turns[q] = slices.DeleteFunc(m.turns[q], func(host string) bool { return !m.ready(host, q) })
 		for _, j := range m.parked[q] {
-			if m.ready(j.lane, q) && !slices.Contains(m.turns[q], j.lane) {
-				m.turns[q] = append(m.turns[q], j.lane)
+			if m.ready(j.host, q) && !slices.Contains(m.turns[q], j.host) {
+				m.turns[q] = append(m.turns[q], j.host)
 			}
 		}
 	}
 }
 
 func (m *model) stats() Stats {
-	lanes := map[string]bool{}
+	hosts := map[string]bool{}
 	for _, j := range slices.Concat(m.running, m.parked[0], m.parked[1]) {
-		lanes[j.lane] = true
+		hosts[j.host] = true
 	}
-	return Stats{Running: len(m.running), Parked: len(m.parked[0]) + len(m.parked[1]), Lanes: len(lanes)}
+	return Stats{Running: len(m.running), Parked: len(m.parked[0]) + len(m.parked[1]), Queues: len(hosts)}
 }
 
-// A pair is a pool and the model of it, to be driven in step.
+// A pair is a pool and its model, which go through the same steps.
 type pair struct {
 	*testing.T
 	pool    *Pool
@@ -122,15 +122,15 @@ type pair struct {
 	started []int
 }
 
-func (pr *pair) submit(lane string, queue int) {
+func (pr *pair) submit(host string, queue int) {
 	id, end := len(pr.tasks), make(chan struct{})
 	task := &Task{Run: func() {
-		pr.started = append(pr.started, id) // one task at most starts in a step
+		pr.started = append(pr.started, id) // at most one task starts in a step
 		<-end
 	}}
 	pr.tasks, pr.ends = append(pr.tasks, task), append(pr.ends, end)
-	pr.pool.Submit(lane, task, queue == 0)
-	pr.model.submit(job{id, lane}, queue)
+	pr.pool.Submit(host, task, queue == 0)
+	pr.model.submit(job{id, host}, queue)
 }
 
 func (pr *pair) finish(i int) {
@@ -139,25 +139,25 @@ func (pr *pair) finish(i int) {
 }
 
 func (pr *pair) step(rnd *rand.Rand) string {
-	some := 0
+	recent := 0
 	if len(pr.tasks) > 0 {
-		some = max(len(pr.tasks)-1-rnd.IntN(40), 0) // most of the older ones have ended
+		recent = max(len(pr.tasks)-1-rnd.IntN(40), 0) // most older ones have ended
 	}
 	switch op := rnd.IntN(10); {
 	case op < 5 || len(pr.tasks) == 0:
-		lane, queue := string(rune('a'+rnd.IntN(6))), min(rnd.IntN(4), 1)
-		pr.submit(lane, queue)
-		return fmt.Sprintf("Submit(%q, %d, %t)", lane, len(pr.tasks)-1, queue == 0)
+		host, queue := string(rune('a'+rnd.IntN(6))), min(rnd.IntN(4), 1)
+		pr.submit(host, queue)
+		return fmt.Sprintf("Submit(%q, %d, %t)", host, len(pr.tasks)-1, queue == 0)
 	case op < 6:
-		pr.pool.Urge(pr.tasks[some])
-		pr.model.urge(some)
-		return fmt.Sprintf("Urge(%d)", some)
+		pr.pool.Urge(pr.tasks[recent])
+		pr.model.urge(recent)
+		return fmt.Sprintf("Urge(%d)", recent)
 	case op < 7:
-		got, want := pr.pool.Take(pr.tasks[some]), pr.model.take(some)
+		got, want := pr.pool.Take(pr.tasks[recent]), pr.model.take(recent)
 		if got != want {
-			pr.Errorf("Take(%d) = %t, want %t", some, got, want)
+			pr.Errorf("Take(%d) = %t, want %t", recent, got, want)
 		}
-		return fmt.Sprintf("Take(%d)", some)
+		return fmt.Sprintf("Take(%d)", recent)
 	case len(pr.model.running) > 0:
 		i := rnd.IntN(len(pr.model.running))
 		pr.finish(i)
@@ -184,21 +184,21 @@ func (pr *pair) drain() {
 		pr.finish(0)
 		pr.compare("draining")
 	}
-	mustBeEmpty(pr.T, pr.pool)
+	wantEmpty(pr.T, pr.pool)
 }
 
 func TestPoolAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	limits := []struct{ workers, perLane int }{{1, 1}, {1, 4}, {3, 1}, {4, 2}, {8, 3}}
+	limits := []struct{ workers, perHost int }{{1, 1}, {1, 4}, {3, 1}, {4, 2}, {8, 3}}
 	for _, lim := range limits {
-		t.Run(fmt.Sprintf("%d workers, %d a lane", lim.workers, lim.perLane), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d workers, %d per host", lim.workers, lim.perHost), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(lim.workers)))
 			synctest.Test(t, func(t *testing.T) {
 				pr := &pair{
 					T:     t,
-					pool:  New(lim.workers, lim.perLane),
-					model: &model{workers: lim.workers, perLane: lim.perLane},
+					pool:  New(lim.workers, lim.perHost),
+					model: &model{workers: lim.workers, perHost: lim.perHost},
 				}
 				for range 1500 {
 					pr.compare(pr.step(rnd))

@@ -1,8 +1,9 @@
-// Package hostpool runs tasks on a bounded number of workers, of which each lane gets a
-// bounded share. A lane is a name that tasks have in common, such as a host.
+// Package hostpool runs tasks on a bounded number of workers and limits how many of
+// them work for the same host. Each host that has tasks has a queue of its own.
 //
-// A worker never waits for a slot: a task whose lane has no room is parked in that
-// lane, and the worker does something else. So one slow or dead host delays no other.
+// A worker never waits for a slot: a task whose host is at its limit is parked in the
+// host's queue, and the worker runs another task. So one slow or dead host delays no
+// other.
 package hostpool
 
 import (
@@ -10,135 +11,139 @@ import (
 	"sync"
 )
 
-// A class says which of two parked tasks goes first: that of the lower class.
+// A class says which of two parked tasks runs first: the one of the lower class.
 type class int
 
 const (
-	urgent class = iota // somebody waits for the task
+	urgent class = iota // a caller waits for the task
 	patient
-	classes // how many there are
+	classes // the number of classes
 )
 
-// A Pool runs tasks, at most so many at once, and at most so many of one lane.
+// A Pool runs a limited number of tasks at once, in all and for each host.
 //
-// Urgent tasks go first, both inside their lane and among lanes; while they keep a
-// lane or all workers busy, what is not urgent waits. Within the same urgency, lanes
-// take turns, and a lane runs its tasks in the order in which they came.
+// Urgent tasks go first, both within a host's queue and among hosts; while they keep a
+// host or all workers busy, other tasks wait. Within the same urgency, hosts take
+// turns, and the tasks of a host run in the order in which they were submitted.
 //
-// Workers are goroutines, started when there is a task for them and ended when there
-// is none: a pool that has nothing to do holds no goroutine and no lane. Every
-// operation is O(1), except where its comment says otherwise.
+// Workers are goroutines that start when there is a task for them and end when there
+// is none: an idle pool holds no goroutine and no queue. Every operation is O(1),
+// except where its comment says otherwise.
 //
-// All methods may be called by several goroutines at once, by a running task, and by
-// a caller that holds a lock of its own, as the pool runs nothing foreign under its
-// lock; only Wait blocks. A Pool is made by [New].
+// All methods are safe for concurrent use. A running task may call them, and so may a
+// caller that holds a lock of its own, since the pool calls nothing while it holds its
+// lock. Only Wait blocks. A Pool is made by [New].
 type Pool struct {
-	workers, perLane int // the limits, never changed
+	workers, perHost int // the limits, which never change
 
-	mu      sync.Mutex          // guards what follows, every lane, and every Task but its Run
-	lanes   map[string]*lane    // those that have a task, parked or running
-	turns   [classes]list[lane] // those that have a task of the class, and room to run it
-	running int                 // tasks that run, each on a worker of its own
-	parked  int                 // tasks that have not started
-	others  int                 // functions of Go that run
+	// mu guards the fields below, every hostQueue, and every Task except its Run.
+	//
+	// Whenever mu is free, a queue has a turn only if all workers are busy: a call that
+	// brings a task or frees a slot also starts the task that this made ready. It is
+	// never more than one.
+	mu      sync.Mutex
+	queues  map[string]*hostQueue    // by host: those that have a task, parked or running
+	turns   [classes]list[hostQueue] // those that have a task of the class and room to run it
+	running int                      // tasks that run, each on a worker of its own
+	parked  int                      // tasks that have not started
+	others  int                      // functions of Go that run
 	closed  bool
-	idle    chan struct{} // closed when the last goroutine ends; nil while nobody waits for that
-	spare   *lane         // the lane that ended last, to be used again; nil if there is none
-
-	// Whenever mu is free, a lane has a turn only if all workers are busy: whoever
-	// brings a task or frees a slot also starts what this made ready, which is one
-	// task at most.
+	idle    chan struct{} // closed when the last goroutine ends; nil unless a Wait needs it
+	spare   *hostQueue    // the last queue to become empty, for reuse; nil if there is none
 }
 
-// A lane is what the pool knows of one name while there are tasks for it.
-type lane struct {
-	name    string
-	running int
-	tasks   [classes]list[Task] // the parked ones
+// A hostQueue is a host's queue. It exists as long as the host has tasks.
+type hostQueue struct {
+	name    string              // of the host
+	running int                 // tasks of the host that run
+	tasks   [classes]list[Task] // tasks of the host that are parked
 
-	// turn is the lane's place in Pool.turns, one for each class, so that an urgent
-	// task does not cost the others of its lane their turn.
-	turn [classes]node[lane]
+	// turn is the queue's place in Pool.turns, one for each class, so that an urgent
+	// task does not cost the host's other tasks their turn.
+	turn [classes]node[hostQueue]
 }
 
 // A Task is one unit of work. It belongs to the caller and may be a part of a larger
 // struct; with Run set, its zero value is ready for [Pool.Submit]. It must not be
-// copied, nor submitted again while it is parked. Once it has started, was taken or
-// was returned by [Pool.Close] it may be, even by its own Run.
+// copied, nor submitted again while it is parked. Once it has started, has been taken
+// or was returned by [Pool.Close], it may be submitted again, even by its own Run.
 type Task struct {
-	// Run does the work. It must not panic: the pool would keep count of its slots,
-	// but it does not recover, as only the owner can know what the panic has left.
+	// Run does the work. It must not panic: the pool would still count its slots
+	// correctly, but it does not recover, since only the owner knows what state the
+	// panic has left.
 	Run func()
 
-	lane  *lane      // where it is parked; nil if it is not
-	place node[Task] // in one of lane.tasks
+	queue *hostQueue // where it is parked; nil if it is not parked
+	place node[Task] // its place in one of queue.tasks
 }
 
-// New returns a pool that runs at most workers tasks at once, and at most perLane of
-// one lane. A limit below 1 counts as 1.
-func New(workers, perLane int) *Pool {
+// New returns a pool that runs at most workers tasks at once, and at most perHost of
+// the same host. A limit below 1 counts as 1.
+func New(workers, perHost int) *Pool {
 	return &Pool{
 		workers: max(workers, 1),
-		perLane: max(perLane, 1),
-		lanes:   make(map[string]*lane),
+		perHost: max(perHost, 1),
+		queues:  make(map[string]*hostQueue),
 	}
 }
 
-// Submit runs t.Run on a worker: at once, if fewer than all are busy and lane has
-// room, or else when its turn comes. It returns false, and does not take the task,
-// once Close was called. It panics if t is parked already.
-func (p *Pool) Submit(lane string, t *Task, urgently bool) bool {
+// Submit runs t.Run on a worker: at once, if a worker is free and the named host is
+// below its limit, and otherwise when its turn comes. After Close it returns false and
+// does not accept the task. It panics if t is parked already.
+func (p *Pool) Submit(name string, t *Task, urgently bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.lane != nil {
+	if t.queue != nil {
 		panic("hostpool: task submitted while it is parked")
 	}
 	if p.closed {
 		return false
 	}
-	p.park(p.laneNamed(lane), t, classOf(urgently))
+	p.park(p.queueOf(name), t, classOf(urgently))
+
+	// A free worker starts at once, with this task if the host has room for it.
 	if p.running == p.workers {
 		return true
 	}
-	if l, t := p.pick(); t != nil {
+	if q, t := p.pick(); t != nil {
 		p.running++
-		go p.work(l, t)
+		go p.work(q, t)
 	}
 	return true
 }
 
-// Urge makes a parked task urgent; it comes after the urgent tasks that its lane has
-// already. It does nothing if t is urgent or not parked.
+// Urge makes a parked task urgent. The task goes behind the urgent tasks that its host
+// already has. Urge does nothing if t is urgent or not parked.
 func (p *Pool) Urge(t *Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := t.lane
-	if l == nil || t.place.in == &l.tasks[urgent] {
+	q := t.queue
+	if q == nil || t.place.in == &q.tasks[urgent] {
 		return
 	}
 	t.place.leave()
-	l.tasks[urgent].push(&t.place, t)
-	p.settle(l)
+	q.tasks[urgent].push(&t.place, t)
+	p.updateTurns(q)
 }
 
-// Take takes a parked task out of the pool, so that the caller runs it: outside the
-// limits, and unknown to Wait. It returns false if t is not parked, since it has
-// started, was taken or was returned by Close.
+// Take takes a parked task out of the pool. The caller then runs it, outside the limits
+// and unknown to Wait. Take returns false if t is not parked because it has started, has
+// been taken or was returned by Close.
 func (p *Pool) Take(t *Task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := t.lane
-	if l == nil {
+	q := t.queue
+	if q == nil {
 		return false
 	}
 	p.unpark(t)
-	p.settle(l)
+	p.updateTurns(q)
 	return true
 }
 
-// Go runs f at once, on a goroutine of its own and outside the limits, but known to
-// Wait. It returns false, and does not run f, once Close was called. As for
-// [Task].Run, f must not panic.
+// Go runs f at once, on a goroutine of its own and outside the limits, but Wait waits
+// for it. After Close it returns false and does not run f. Like [Task].Run, f must not
+// panic.
 func (p *Pool) Go(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,30 +158,29 @@ func (p *Pool) Go(f func()) bool {
 	return true
 }
 
-// Close keeps tasks from starting and returns those that were parked, in no
-// particular order; they will not run, and it is up to the owner to say so. What runs
-// is left to end; see Wait. Close may be called again and then returns nil. It is
-// O(parked tasks).
+// Close keeps further tasks from starting and returns those that were parked, in no
+// particular order. They will not run, which the owner should report. Tasks that
+// are running continue; see Wait. A further Close returns nil. Close is O(parked tasks).
 func (p *Pool) Close() []*Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	var never []*Task
-	for _, l := range p.lanes {
-		for c := range l.tasks {
-			for n := l.tasks[c].first; n != nil; n = l.tasks[c].first {
-				never = append(never, n.of)
+	var parked []*Task
+	for _, q := range p.queues {
+		for c := range q.tasks {
+			for n := q.tasks[c].first; n != nil; n = q.tasks[c].first {
+				parked = append(parked, n.of)
 				p.unpark(n.of)
 			}
 		}
-		p.settle(l)
+		p.updateTurns(q)
 	}
-	return never
+	return parked
 }
 
-// Wait waits until no worker and no function of Go runs. After Close this is the end
-// of everything that the pool has started; before, new tasks may follow. It returns
-// ctx's error if ctx ends first. A task that waits for its own pool waits for ctx.
+// Wait waits until no worker and no function of Go runs. After Close, nothing that the
+// pool has started is left then; before Close, new tasks may follow. Wait returns ctx's
+// error if ctx ends first. In a task, it returns only when ctx ends.
 func (p *Pool) Wait(ctx context.Context) error {
 	idle := p.whenIdle()
 	if idle == nil {
@@ -204,37 +208,38 @@ func (p *Pool) whenIdle() <-chan struct{} {
 	return p.idle
 }
 
-// work is a worker. It runs t, of lane l, and then whatever is ready.
-func (p *Pool) work(l *lane, t *Task) {
+// work is a worker. It runs t, a task of q, and then the tasks that are ready.
+func (p *Pool) work(q *hostQueue, t *Task) {
 	growStack()
 	defer func() {
 		if t == nil {
 			return
 		}
-		// Run has panicked or called runtime.Goexit, and this goroutine with it.
-		if l, t = p.next(l); t != nil {
-			go p.work(l, t)
+		// Run has panicked or called runtime.Goexit, which ends this goroutine, too:
+		// another one takes its place.
+		if q, t = p.next(q); t != nil {
+			go p.work(q, t)
 		}
 	}()
 	for t != nil {
 		t.Run()
-		l, t = p.next(l)
+		q, t = p.next(q)
 	}
 }
 
-// next frees the slot of a task of lane l that has ended, and returns what its worker
-// does next; a nil task ends the worker.
-func (p *Pool) next(l *lane) (*lane, *Task) {
+// next frees the slot of a task of q that has ended, and returns the task that its
+// worker runs next, with the task's queue. A nil task ends the worker.
+func (p *Pool) next(q *hostQueue) (*hostQueue, *Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l.running--
-	p.settle(l)
-	l, t := p.pick()
+	q.running--
+	p.updateTurns(q)
+	q, t := p.pick()
 	if t == nil {
 		p.running--
 		p.checkIdle()
 	}
-	return l, t
+	return q, t
 }
 
 func (p *Pool) otherEnded() {
@@ -251,8 +256,8 @@ func (p *Pool) checkIdle() {
 	}
 }
 
-// growStack makes room on the stack of a worker that has just started. An exchange over
-// HTTP needs this much, and a new stack that grows by and by is copied three times.
+// growStack grows the stack of a new worker at once to the size that an HTTP exchange
+// needs. Otherwise the stack would grow step by step and be copied three times.
 //
 //go:noinline
 func growStack() {

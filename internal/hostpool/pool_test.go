@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A peak counts what runs, and remembers the most that ran at once.
+// A peak counts what runs now, and the most that ran at once.
 type peak struct{ now, most atomic.Int64 }
 
 func (p *peak) enter() {
@@ -31,7 +31,7 @@ func hang(release <-chan struct{}) *Task {
 	return &Task{Run: func() { <-release }}
 }
 
-func mustSubmit(t *testing.T, p *Pool, name string, task *Task, urgently bool) {
+func submitTo(t *testing.T, p *Pool, name string, task *Task, urgently bool) {
 	t.Helper()
 	ok := p.Submit(name, task, urgently)
 	if !ok {
@@ -39,14 +39,14 @@ func mustSubmit(t *testing.T, p *Pool, name string, task *Task, urgently bool) {
 	}
 }
 
-// mustBeEmpty fails if p holds anything that it should have let go of.
-func mustBeEmpty(t *testing.T, p *Pool) {
+// wantEmpty fails unless p holds nothing any more.
+func wantEmpty(t *testing.T, p *Pool) {
 	t.Helper()
 	if got := p.Stats(); got != (Stats{}) {
 		t.Errorf("Stats() = %+v, want none", got)
 	}
-	if got := p.Lanes(); got != nil {
-		t.Errorf("Lanes() = %v, want nil", got)
+	if got := p.Loads(); got != nil {
+		t.Errorf("Loads() = %v, want nil", got)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,21 +58,21 @@ func mustBeEmpty(t *testing.T, p *Pool) {
 }
 
 func TestLimitsHoldUnderLoad(t *testing.T) {
-	const submitters, each, workers, perLane, lanes = 64, 300, 16, 3, 9
-	p := New(workers, perLane)
+	const submitters, each, workers, perHost, hosts = 64, 300, 16, 3, 9
+	p := New(workers, perHost)
 	var all peak
-	var byLane [lanes]peak
+	var byHost [hosts]peak
 	var ran atomic.Int64
 	var wg sync.WaitGroup
 	for g := range submitters {
 		wg.Go(func() {
 			for i := range each {
-				n := (g + i) % lanes
+				n := (g + i) % hosts
 				p.Submit(strconv.Itoa(n), &Task{Run: func() {
 					all.enter()
-					byLane[n].enter()
+					byHost[n].enter()
 					runtime.Gosched()
-					byLane[n].exit()
+					byHost[n].exit()
 					all.exit()
 					ran.Add(1)
 				}}, i%5 == 0)
@@ -89,41 +89,41 @@ func TestLimitsHoldUnderLoad(t *testing.T) {
 	if got := all.most.Load(); got > workers {
 		t.Errorf("%d tasks at once, limit is %d", got, workers)
 	}
-	for n := range byLane {
-		if got := byLane[n].most.Load(); got > perLane {
-			t.Errorf("%d tasks of lane %d at once, limit is %d", got, n, perLane)
+	for n := range byHost {
+		if got := byHost[n].most.Load(); got > perHost {
+			t.Errorf("%d tasks of host %d at once, limit is %d", got, n, perHost)
 		}
 	}
-	mustBeEmpty(t, p)
+	wantEmpty(t, p)
 }
 
-// TestLimitsAreUsed is the other half: slots that are free are filled at once.
+// TestLimitsAreUsed fails if a slot stays free while a task could use it.
 func TestLimitsAreUsed(t *testing.T) {
 	tests := []struct {
-		workers, perLane, lanes int
+		workers, perHost, hosts int
 		running                 int
 	}{
-		{workers: 64, perLane: 4, lanes: 1, running: 4},
-		{workers: 64, perLane: 4, lanes: 3, running: 12},
-		{workers: 64, perLane: 4, lanes: 100, running: 64},
-		{workers: 3, perLane: 4, lanes: 2, running: 3},
-		{workers: 0, perLane: -1, lanes: 2, running: 1},
+		{workers: 64, perHost: 4, hosts: 1, running: 4},
+		{workers: 64, perHost: 4, hosts: 3, running: 12},
+		{workers: 64, perHost: 4, hosts: 100, running: 64},
+		{workers: 3, perHost: 4, hosts: 2, running: 3},
+		{workers: 0, perHost: -1, hosts: 2, running: 1},
 	}
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("%d workers, %d a lane, %d lanes", tt.workers, tt.perLane, tt.lanes), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d workers, %d per host, %d hosts", tt.workers, tt.perHost, tt.hosts), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := New(tt.workers, tt.perLane)
+				p := New(tt.workers, tt.perHost)
 				release := make(chan struct{})
-				for i := range 10 * tt.lanes {
-					mustSubmit(t, p, strconv.Itoa(i%tt.lanes), hang(release), false)
+				for i := range 10 * tt.hosts {
+					submitTo(t, p, strconv.Itoa(i%tt.hosts), hang(release), false)
 				}
-				want := Stats{Running: tt.running, Parked: 10*tt.lanes - tt.running, Lanes: tt.lanes}
+				want := Stats{Running: tt.running, Parked: 10*tt.hosts - tt.running, Queues: tt.hosts}
 				if got := p.Stats(); got != want {
 					t.Errorf("Stats() = %+v, want %+v", got, want)
 				}
 				close(release)
 				synctest.Wait()
-				mustBeEmpty(t, p)
+				wantEmpty(t, p)
 			})
 		})
 	}
@@ -132,21 +132,21 @@ func TestLimitsAreUsed(t *testing.T) {
 func TestUrgentOvertakesAll(t *testing.T) {
 	const parked = 10_000
 	for _, name := range []string{"busy", "other"} {
-		t.Run("in lane "+name, func(t *testing.T) {
+		t.Run("for host "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := New(1, 1)
 				release := make(chan struct{})
-				mustSubmit(t, p, "busy", hang(release), false)
+				submitTo(t, p, "busy", hang(release), false)
 				var order []string
 				for i := range parked {
-					lane := "busy"
+					host := "busy"
 					if i%2 == 1 {
-						lane = strconv.Itoa(i)
+						host = strconv.Itoa(i)
 					}
-					mustSubmit(t, p, lane, &Task{Run: func() { order = append(order, "patient") }}, false)
+					submitTo(t, p, host, &Task{Run: func() { order = append(order, "patient") }}, false)
 				}
 				for _, s := range []string{"urgent 1", "urgent 2"} {
-					mustSubmit(t, p, name, &Task{Run: func() { order = append(order, s) }}, true)
+					submitTo(t, p, name, &Task{Run: func() { order = append(order, s) }}, true)
 				}
 				close(release)
 				synctest.Wait()
@@ -158,24 +158,24 @@ func TestUrgentOvertakesAll(t *testing.T) {
 	}
 }
 
-func TestHungLanesDelayNoOther(t *testing.T) {
+func TestHungHostsDelayNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(64, 4)
 		release := make(chan struct{})
 		for i := range 3 * 1000 {
-			mustSubmit(t, p, fmt.Sprint("hung", i%3), hang(release), i%2 == 0)
+			submitTo(t, p, fmt.Sprint("hung", i%3), hang(release), i%2 == 0)
 		}
 		start := time.Now()
 		for i := range 100 {
 			var at time.Duration
-			mustSubmit(t, p, "alive", &Task{Run: func() { at = time.Since(start) }}, false)
+			submitTo(t, p, "alive", &Task{Run: func() { at = time.Since(start) }}, false)
 			synctest.Wait()
 			if at != 0 || p.Stats().Running != 12 {
 				t.Fatalf("task %d ran after %v, want at once", i, at)
 			}
 		}
 		for range 100 {
-			mustSubmit(t, p, "slow", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+			submitTo(t, p, "slow", &Task{Run: func() { time.Sleep(time.Second) }}, false)
 		}
 		time.Sleep(25*time.Second - 1)
 		if got := p.Stats().Parked - (3000 - 12); got != 0 {
@@ -183,7 +183,7 @@ func TestHungLanesDelayNoOther(t *testing.T) {
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if got := p.Stats(); got != (Stats{Running: 12, Parked: 2988, Lanes: 3}) {
+		if got := p.Stats(); got != (Stats{Running: 12, Parked: 2988, Queues: 3}) {
 			t.Errorf("Stats() after 25 s = %+v, want the hung ones only", got)
 		}
 		close(release)
@@ -192,34 +192,34 @@ func TestHungLanesDelayNoOther(t *testing.T) {
 
 // logged runs the tasks that fill submits on one worker, after all are parked, and
 // returns the names in the order in which they ran.
-func logged(t *testing.T, fill func(p *Pool, submit func(lane, name string, urgently bool) *Task)) []string {
+func logged(t *testing.T, fill func(p *Pool, submit func(host, name string, urgently bool) *Task)) []string {
 	t.Helper()
 	var order []string
 	synctest.Test(t, func(t *testing.T) {
 		p := New(1, 4)
 		release := make(chan struct{})
-		mustSubmit(t, p, "blocker", hang(release), false)
-		fill(p, func(lane, name string, urgently bool) *Task {
+		submitTo(t, p, "blocker", hang(release), false)
+		fill(p, func(host, name string, urgently bool) *Task {
 			task := &Task{Run: func() { order = append(order, name) }}
-			mustSubmit(t, p, lane, task, urgently)
+			submitTo(t, p, host, task, urgently)
 			return task
 		})
 		close(release)
 		synctest.Wait()
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 	return order
 }
 
 func TestOrder(t *testing.T) {
-	type submit = func(lane, name string, urgently bool) *Task
+	type submit = func(host, name string, urgently bool) *Task
 	tests := []struct {
 		rule string
 		fill func(p *Pool, submit submit)
 		want []string
 	}{
 		{
-			"lanes take turns, and are first in, first out inside",
+			"hosts take turns, and each is first in, first out",
 			func(_ *Pool, submit submit) {
 				for _, s := range []string{"a1", "a2", "a3", "b1", "b2", "c1"} {
 					submit(s[:1], s, false)
@@ -228,7 +228,7 @@ func TestOrder(t *testing.T) {
 			[]string{"a1", "b1", "c1", "a2", "b2", "a3"},
 		},
 		{
-			"urgent lanes take turns before all others",
+			"hosts with urgent tasks take turns before all others",
 			func(_ *Pool, submit submit) {
 				submit("a", "a1", false)
 				for _, s := range []string{"b1!", "b2!", "c1!"} {
@@ -238,7 +238,7 @@ func TestOrder(t *testing.T) {
 			[]string{"b1!", "c1!", "b2!", "a1"},
 		},
 		{
-			"an urgent task does not cost its lane the turn of the others",
+			"an urgent task does not cost its host its turn among the others",
 			func(_ *Pool, submit submit) {
 				submit("a", "a1", false)
 				submit("b", "b1", false)
@@ -254,13 +254,13 @@ func TestOrder(t *testing.T) {
 				b1 := submit("b", "b1", false)
 				p.Urge(a3)
 				p.Urge(a2)
-				p.Urge(a3) // it keeps its place
+				p.Urge(a3) // already urgent: it stays where it is
 				p.Urge(b1)
 			},
 			[]string{"a3", "b1", "a2", "a1"},
 		},
 		{
-			"a taken task is gone, and its lane with it if it was the last",
+			"a taken task is gone, and so is its queue if it was the last",
 			func(p *Pool, submit submit) {
 				a1, b1 := submit("a", "a1", false), submit("b", "b1", true)
 				submit("c", "c1", false)
@@ -290,7 +290,7 @@ func TestTakeAndUrgeOfStartedTask(t *testing.T) {
 		if p.Take(task) {
 			t.Error("Take of a task that was never submitted = true")
 		}
-		mustSubmit(t, p, "a", task, false)
+		submitTo(t, p, "a", task, false)
 		p.Urge(task)
 		if p.Take(task) {
 			t.Error("Take of a started task = true")
@@ -300,7 +300,7 @@ func TestTakeAndUrgeOfStartedTask(t *testing.T) {
 		if p.Take(task) {
 			t.Error("Take of a task that has ended = true")
 		}
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
@@ -315,12 +315,12 @@ func TestTaskIsReusableOnceStarted(t *testing.T) {
 				p.Submit(strconv.Itoa(ran%2), task, ran == 2)
 			}
 		}
-		mustSubmit(t, p, "0", task, false)
+		submitTo(t, p, "0", task, false)
 		synctest.Wait()
 		if ran != 5 {
 			t.Errorf("ran %d times, want 5", ran)
 		}
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
@@ -328,9 +328,9 @@ func TestSubmitOfParkedTaskPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(1, 1)
 		release := make(chan struct{})
-		mustSubmit(t, p, "a", hang(release), false)
+		submitTo(t, p, "a", hang(release), false)
 		parked := &Task{Run: func() {}}
-		mustSubmit(t, p, "a", parked, false)
+		submitTo(t, p, "a", parked, false)
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -341,26 +341,26 @@ func TestSubmitOfParkedTaskPanics(t *testing.T) {
 		}()
 		close(release)
 		synctest.Wait()
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
-func TestLanes(t *testing.T) {
+func TestLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(3, 2)
 		release := make(chan struct{})
 		for _, name := range []string{"a", "a", "a", "b", "b", "c"} {
-			mustSubmit(t, p, name, hang(release), name == "b")
+			submitTo(t, p, name, hang(release), name == "b")
 		}
-		got := p.Lanes()
+		got := p.Loads()
 		slices.SortFunc(got, func(a, b Load) int { return int(a.Name[0]) - int(b.Name[0]) })
 		want := []Load{{"a", 2, 1}, {"b", 1, 1}, {"c", 0, 1}}
 		if !slices.Equal(got, want) {
-			t.Errorf("Lanes() = %v, want %v", got, want)
+			t.Errorf("Loads() = %v, want %v", got, want)
 		}
 		close(release)
 		synctest.Wait()
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
@@ -368,12 +368,12 @@ func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(2, 1)
 		release := make(chan struct{})
-		mustSubmit(t, p, "a", hang(release), false)
-		mustSubmit(t, p, "b", hang(release), false)
+		submitTo(t, p, "a", hang(release), false)
+		submitTo(t, p, "b", hang(release), false)
 		want := map[*Task]bool{}
 		for i := range 10 {
 			task := &Task{Run: func() { t.Error("a parked task ran after Close") }}
-			mustSubmit(t, p, string(rune('a'+i%5)), task, i%3 == 0)
+			submitTo(t, p, string(rune('a'+i%5)), task, i%3 == 0)
 			want[task] = true
 		}
 		got := p.Close()
@@ -395,14 +395,14 @@ func TestClose(t *testing.T) {
 		if p.Submit("c", &Task{Run: func() {}}, true) || p.Go(func() {}) {
 			t.Error("Submit or Go = true after Close")
 		}
-		if got := p.Stats(); got != (Stats{Running: 2, Lanes: 2}) {
+		if got := p.Stats(); got != (Stats{Running: 2, Queues: 2}) {
 			t.Errorf("Stats() after Close = %+v, want the two that run", got)
 		}
 		close(release)
 		if err := p.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
@@ -414,7 +414,7 @@ func TestWait(t *testing.T) {
 			t.Errorf("Wait of a new pool: %v", err)
 		}
 		for range 3 {
-			mustSubmit(t, p, "a", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+			submitTo(t, p, "a", &Task{Run: func() { time.Sleep(time.Second) }}, false)
 		}
 		if !p.Go(func() { time.Sleep(5 * time.Second) }) {
 			t.Error("Go = false on an open pool")
@@ -445,7 +445,7 @@ func TestGoIsOutsideTheLimits(t *testing.T) {
 		for range 10 {
 			p.Go(func() { running.enter(); <-release })
 		}
-		mustSubmit(t, p, "a", &Task{Run: func() { running.enter(); <-release }}, false)
+		submitTo(t, p, "a", &Task{Run: func() { running.enter(); <-release }}, false)
 		synctest.Wait()
 		if got := running.now.Load(); got != 11 {
 			t.Errorf("%d run, want 11", got)
@@ -460,14 +460,14 @@ func TestWorkersEnd(t *testing.T) {
 		p := New(64, 4)
 		before := runtime.NumGoroutine()
 		for i := range 1000 {
-			mustSubmit(t, p, strconv.Itoa(i%50), &Task{Run: func() { time.Sleep(time.Millisecond) }}, false)
+			submitTo(t, p, strconv.Itoa(i%50), &Task{Run: func() { time.Sleep(time.Millisecond) }}, false)
 		}
 		if got := runtime.NumGoroutine() - before; got > 64 { // fewer, if one of an earlier test ends only now
 			t.Errorf("%d goroutines for 1000 tasks, want 64", got)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	})
 }
 
@@ -476,13 +476,13 @@ func TestAbortedRunFreesItsSlot(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := New(1, 1)
 			ran := false
-			mustSubmit(t, p, "a", &Task{Run: func() { time.Sleep(time.Nanosecond); runtime.Goexit() }}, false)
-			mustSubmit(t, p, "a", &Task{Run: func() { ran = true; runtime.Goexit() }}, false)
+			submitTo(t, p, "a", &Task{Run: func() { time.Sleep(time.Nanosecond); runtime.Goexit() }}, false)
+			submitTo(t, p, "a", &Task{Run: func() { ran = true; runtime.Goexit() }}, false)
 			p.Go(runtime.Goexit)
 			if err := p.Wait(t.Context()); err != nil || !ran {
 				t.Errorf("Wait = %v, next task ran: %t, want nil and true", err, ran)
 			}
-			mustBeEmpty(t, p)
+			wantEmpty(t, p)
 		})
 	})
 	t.Run("panic", func(t *testing.T) {
@@ -490,28 +490,28 @@ func TestAbortedRunFreesItsSlot(t *testing.T) {
 			// The worker runs on the test's goroutine, the only place to recover.
 			p := New(1, 1)
 			p.running = 1
-			p.park(p.laneNamed("a"), &Task{Run: func() { panic("oops") }}, patient)
-			l, task := p.pick()
+			p.park(p.queueOf("a"), &Task{Run: func() { panic("oops") }}, patient)
+			q, task := p.pick()
 			ran := false
-			mustSubmit(t, p, "a", &Task{Run: func() { ran = true }}, false)
+			submitTo(t, p, "a", &Task{Run: func() { ran = true }}, false)
 			func() {
 				defer func() {
 					if got := recover(); got != "oops" {
 						t.Errorf("recovered %v, want the task's own panic", got)
 					}
 				}()
-				p.work(l, task)
+				p.work(q, task)
 			}()
 			synctest.Wait()
 			if !ran {
 				t.Error("the next task did not run")
 			}
-			mustBeEmpty(t, p)
+			wantEmpty(t, p)
 		})
 	})
 }
 
-// TestEveryTaskEndsOnce races all methods and counts what becomes of each task.
+// TestEveryTaskEndsOnce races all methods and counts how often each task ends.
 func TestEveryTaskEndsOnce(t *testing.T) {
 	const submitters, each = 16, 400
 	seed := rand.Uint64()
@@ -520,7 +520,7 @@ func TestEveryTaskEndsOnce(t *testing.T) {
 		p := New(8, 2)
 		fates := make([]atomic.Int32, submitters*each)
 		ids := sync.Map{}
-		var mu sync.Mutex // as of an owner that calls the pool while it holds a lock
+		var mu sync.Mutex // stands for the lock of an owner, held during calls of the pool
 		var wg sync.WaitGroup
 		for g := range submitters {
 			rnd := rand.New(rand.NewPCG(seed, uint64(round*submitters+g)))
@@ -561,6 +561,6 @@ func TestEveryTaskEndsOnce(t *testing.T) {
 				t.Fatalf("task %d ended %d times, want once", id, got)
 			}
 		}
-		mustBeEmpty(t, p)
+		wantEmpty(t, p)
 	}
 }

@@ -1,9 +1,10 @@
-// Package redact rebuilds errors of net/http so that their texts hold nothing of the
-// URL, the request or the answer.
+// Package redact rebuilds errors of net/http so that their texts contain no part of the
+// URL, the request or the response.
 //
-// *url.Error quotes the whole URL, a refused Location quotes the redirect's target,
-// and a malformed response quotes itself; any of them can hold a secret. Deleting
-// the URL from the text would not do, as it may appear there in another encoding.
+// A *url.Error quotes the whole URL, the error for an invalid Location quotes the target
+// of the redirect, and the error for a malformed response quotes the response. Each of
+// them can contain a secret. Deleting the URL from the text is not enough, because it may
+// appear there in another encoding.
 package redact
 
 import (
@@ -21,8 +22,8 @@ import (
 	"syscall"
 )
 
-// A TransportError is a failure of the transport in words known to be harmless. It is
-// used as a pointer and satisfies net.Error.
+// A TransportError is a failure of the transport, with a text that is known to be
+// harmless. Its pointer type implements net.Error.
 type TransportError struct {
 	text    string
 	timeout bool
@@ -32,19 +33,19 @@ type TransportError struct {
 // Error implements error.
 func (e *TransportError) Error() string { return e.text }
 
-// Unwrap returns the condition that the failure amounts to, such as io.EOF, or nil.
+// Unwrap returns the sentinel for the failure, such as io.EOF, or nil if there is none.
 func (e *TransportError) Unwrap() error { return e.cause }
 
-// Timeout tells whether the failure was a time limit.
+// Timeout reports whether the failure was a timeout.
 func (e *TransportError) Timeout() bool { return e.timeout }
 
 // Temporary implements net.Error.
 func (e *TransportError) Temporary() bool { return e.timeout }
 
-// Foreign returns err as it is, unless it holds a *url.Error, which quotes a URL, or a
-// text of net/http that quotes the answer. Then it is rebuilt as by [Error], and
-// errors.Is, but not errors.As, finds in it what it found before. It is for errors of
-// code that is not net/http's own and whose words are its author's.
+// Foreign returns err unchanged, unless it wraps a *url.Error, which quotes a URL, or
+// contains a text of net/http that quotes the response. Such an error is rebuilt as by
+// [Error]: errors.Is still finds in it what it found before, but errors.As does not. Use
+// Foreign for errors of code other than net/http, whose texts are the author's choice.
 func Foreign(err error) error {
 	if err == nil {
 		return nil
@@ -56,25 +57,25 @@ func Foreign(err error) error {
 	return err
 }
 
-// A rebuilt error has the conditions of the one that it replaces, whose text must not be
-// seen.
+// A rebuilt error replaces one whose text must not be shown. It matches the same targets
+// of errors.Is.
 type rebuilt struct {
 	error
-	was error // not for Unwrap
+	was error // the original, which Unwrap must not return
 }
 
-// Unwrap returns the error that may be seen.
+// Unwrap returns the error that may be shown.
 func (e *rebuilt) Unwrap() error { return e.error }
 
-// Is reports whether target is found in what was.
+// Is reports whether the original error matches target.
 func (e *rebuilt) Is(target error) bool { return errors.Is(e.was, target) }
 
-// GoString keeps %#v from showing what was.
+// GoString keeps %#v from printing the original.
 func (e *rebuilt) GoString() string { return e.Error() }
 
-// Error rebuilds an error that came from net/http. Conditions and types whose texts
-// are harmless are kept, so that errors.Is and errors.As still find them; so are the
-// errors of the caller's own that are marked with [Own]. Error(nil) is nil.
+// Error rebuilds an error that came from net/http. It keeps sentinels and types whose
+// texts are harmless, so that errors.Is and errors.As still find them, and it keeps errors
+// that the caller has marked with [Own]. Error(nil) is nil.
 func Error(err error) error {
 	if err == nil {
 		return nil
@@ -96,8 +97,8 @@ func Error(err error) error {
 	return &TransportError{text: fmt.Sprintf("transport failed (%T)", inner)}
 }
 
-// innermost takes err out of every *url.Error. It reports whether the last one came
-// from parsing a URL, whose error quotes it, too.
+// innermost unwraps every *url.Error around err. It also reports whether the last one came
+// from parsing a URL, because the error inside it quotes the URL, too.
 func innermost(err error) (inner error, parsing bool) {
 	for {
 		var ue *url.Error
@@ -111,12 +112,12 @@ func innermost(err error) (inner error, parsing bool) {
 	}
 }
 
-// own marks an error whose text its maker vouches for.
+// own marks an error whose text the code that made it knows to be harmless.
 type own struct{ error }
 
 func (e own) Unwrap() error { return e.error }
 
-// Own marks err as harmless, so that it passes [Error] as it is.
+// Own marks err as harmless, so that [Error] returns it unchanged.
 func Own(err error) error { return own{err} }
 
 // safeError returns the part of err whose text is known to be harmless, or nil.
@@ -186,8 +187,8 @@ var knownTexts = []string{
 	"server selected unsupported protocol version",
 }
 
-// knownError returns an error with the first known text in err's. What a text quotes
-// follows its constant part, so that an answer cannot choose which one that is.
+// knownError returns an error with the known text that comes first in err's text. A quoted
+// part always follows the constant part, so a response cannot choose which one is found.
 func knownError(err error) error {
 	text := err.Error()
 	first, known := len(text), ""
@@ -202,8 +203,8 @@ func knownError(err error) error {
 	return &TransportError{text: known, timeout: strings.Contains(known, "imeout"), cause: sentinelOf(err)}
 }
 
-// quotingTexts are those of knownTexts that what the origin sent follows, with what
-// stands between them.
+// quotingTexts are those of knownTexts after which net/http quotes what the origin sent,
+// with the characters before the quotation.
 var quotingTexts = []string{
 	`malformed HTTP response "`,
 	`malformed HTTP status code "`,
@@ -221,7 +222,8 @@ var quotingTexts = []string{
 	`server sent GOAWAY and closed the connection; `,
 }
 
-// quotes reports whether text is one that [Error] would not have left so.
+// quotes reports whether text quotes what an origin sent, so that it came from net/http
+// and not from [Error].
 func quotes(text string) bool {
 	for _, quoting := range quotingTexts {
 		if strings.Contains(text, quoting) {
@@ -231,7 +233,7 @@ func quotes(text string) bool {
 	return false
 }
 
-// finders look for types that tell of hosts, certificates and system calls only.
+// finders look for types whose texts name only hosts, certificates and system calls.
 var finders = []func(error) error{
 	as[*TransportError], as[*net.DNSError], as[*os.SyscallError], as[syscall.Errno],
 	as[*tls.CertificateVerificationError],
@@ -247,7 +249,7 @@ func as[E error](err error) error {
 	return found
 }
 
-// recordError keeps the text of a tls.RecordHeaderError, which also holds the bytes.
+// recordError keeps the text of a tls.RecordHeaderError but not the bytes that it holds.
 func recordError(err error) error {
 	var record tls.RecordHeaderError
 	if !errors.As(err, &record) {

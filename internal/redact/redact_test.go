@@ -153,11 +153,11 @@ func isErr(target error) func(error) bool {
 }
 
 // Conditions and types stay, whatever they were wrapped in.
-func TestWhatIsKept(t *testing.T) {
+func TestHarmlessErrorsStay(t *testing.T) {
 	tests := []struct {
-		err  error
-		want string
-		kept func(error) bool
+		err       error
+		want      string
+		unchanged func(error) bool
 	}{
 		{context.Canceled, "context canceled", isErr(context.Canceled)},
 		{io.ErrUnexpectedEOF, "unexpected EOF", isErr(io.ErrUnexpectedEOF)},
@@ -173,7 +173,7 @@ func TestWhatIsKept(t *testing.T) {
 	for _, tt := range tests {
 		for _, err := range []error{tt.err, quoted(tt.err), wrap(tt.err), quoted(wrap(quoted(wrap(tt.err)))), quoted(errors.Join(errors.New(secret), tt.err))} {
 			got := redact.Error(err)
-			if got.Error() != tt.want || !tt.kept(got) {
+			if got.Error() != tt.want || !tt.unchanged(got) {
 				t.Errorf("Error(%v) = %q (%T), want %q and the same condition", err, got, got, tt.want)
 			}
 			expectClean(t, got, secret)

@@ -1,5 +1,5 @@
-// Package refreshctx lets the packages of this module speak with the refresh whose context
-// they were given, beyond what the cache offers to everybody.
+// Package refreshctx lets other packages of this module talk to the refresh whose context
+// they received, in ways that the public API does not offer.
 package refreshctx
 
 import (
@@ -7,28 +7,29 @@ import (
 	"time"
 )
 
-// Key is under which the context of a refresh holds its [Refresh].
+// Key is the context key under which a refresh stores its [Refresh].
 type Key struct{}
 
-// A Refresh is one under way. Its methods may be called from decoders, request functions
-// and fetchers.
+// A Refresh is a refresh that is in progress. Decoders, request functions and fetchers may
+// call its methods.
 type Refresh interface {
-	// Remark tells the error sink of something that fails no refresh.
+	// Remark reports err to the error sink without failing the refresh.
 	Remark(err error)
-	// Failures counts the refreshes of the resource that failed in a row before this one.
+	// Failures returns how many refreshes of the resource failed in a row before this one.
 	Failures() int
-	// Pace sets the delay after this refresh if it fails with an error that does not steer.
+	// Pace sets the delay until the next refresh if this one fails, unless its error itself
+	// says when to retry.
 	Pace(delay time.Duration)
 }
 
-// Remark tells the error sink of the refresh of ctx, if that is the context of one.
+// Remark calls the method of the refresh in ctx. Without a refresh it does nothing.
 func Remark(ctx context.Context, err error) {
 	if r, ok := ctx.Value(Key{}).(Refresh); ok {
 		r.Remark(err)
 	}
 }
 
-// Failures counts the refreshes that failed in a row before that of ctx.
+// Failures calls the method of the refresh in ctx. Without a refresh it returns 0.
 func Failures(ctx context.Context) int {
 	if r, ok := ctx.Value(Key{}).(Refresh); ok {
 		return r.Failures()
@@ -36,8 +37,7 @@ func Failures(ctx context.Context) int {
 	return 0
 }
 
-// Pace sets the delay after the refresh of ctx, if it fails with an error that does not
-// steer.
+// Pace calls the method of the refresh in ctx. Without a refresh it does nothing.
 func Pace(ctx context.Context, delay time.Duration) {
 	if r, ok := ctx.Value(Key{}).(Refresh); ok {
 		r.Pace(delay)

@@ -15,9 +15,9 @@ import (
 	"github.com/everfresh-go/everfresh/internal/refreshctx"
 )
 
-// TestRefreshHearsItsCallbacks: a decoder's remark reaches the sink and fails nothing, and
+// TestCallbacksReachTheRefresh: a decoder's remark reaches the sink and fails nothing, and
 // a fetcher learns how often the resource failed before.
-func TestRefreshHearsItsCallbacks(t *testing.T) {
+func TestCallbacksReachTheRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var failures []int
 		fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
@@ -32,11 +32,11 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 			refreshctx.Remark(ctx, odd)
 			return 7, nil
 		}
-		var heard []*everfresh.RefreshError
+		var reported []*everfresh.RefreshError
 		sink := everfresh.ErrSinkFunc(func(err error) {
 			var re *everfresh.RefreshError
 			if errors.As(err, &re) && errors.Is(err, odd) {
-				heard = append(heard, re)
+				reported = append(reported, re)
 			}
 		})
 		c := everfresh.NewCache(t.Context(), everfresh.WithErrSink(sink), everfresh.WithFetcher(fetch), everfresh.WithLenientBody(true))
@@ -51,8 +51,8 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 		if len(failures) != 3 || failures[0] != 0 || failures[2] != 2 {
 			t.Errorf("failures before each fetch: %v", failures)
 		}
-		if len(heard) != 1 || heard[0].Key != "a" || heard[0].Op != "decode" || heard[0].Attempt != 0 {
-			t.Errorf("the sink heard %v", heard)
+		if len(reported) != 1 || reported[0].Key != "a" || reported[0].Op != "decode" || reported[0].Attempt != 0 {
+			t.Errorf("the sink received %v", reported)
 		}
 		if st := r.Status(); st.Failures != 0 || st.Err != nil {
 			t.Errorf("status: %+v", st)
@@ -63,8 +63,8 @@ func TestRefreshHearsItsCallbacks(t *testing.T) {
 	})
 }
 
-// TestPaceOfAFailure: whatever a refresh fails at, it is followed by the next as its fetcher
-// said, unless the error says otherwise.
+// TestPaceOfAFailure: after a failure of any kind, the next refresh comes when the fetcher
+// said, unless the error itself says when.
 func TestPaceOfAFailure(t *testing.T) {
 	answer := func(body io.Reader) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(body)}, nil
@@ -101,7 +101,7 @@ func TestPaceOfAFailure(t *testing.T) {
 	}
 }
 
-// Outside a refresh nobody listens.
+// TestOutsideARefresh: without a refresh in the context, the functions do nothing.
 func TestOutsideARefresh(t *testing.T) {
 	refreshctx.Remark(t.Context(), io.EOF)
 	refreshctx.Pace(t.Context(), time.Hour)

@@ -16,13 +16,12 @@ const maxSpan = maxSeconds * time.Second
 //	Sun Nov  6 08:49:37 1994          asctime
 //
 // It reports false for everything else, such as a single-digit hour, two spaces,
-// another zone, a leap second, or blanks around the date. Letter case is free,
-// and the day of the week must be one but need not be that of the date. The
-// result is in UTC.
+// another zone, a leap second, or blanks around the date. Letter case is ignored. The
+// day of the week must be valid, but need not match the date. The result is in UTC.
 //
-// A two-digit year is one from 1969 to 2068. RFC 9110 counts it from the present
-// instead, which needs a clock; the years on which the two differ are read here as
-// past, thus as stale.
+// A two-digit year is between 1969 and 2068. RFC 9110 interprets it relative to the
+// present instead, which needs a clock; years for which the two differ are in the past
+// here, and therefore stale.
 func ParseDate(s string) (time.Time, bool) {
 	comma := strings.IndexByte(s, ',')
 	if comma < 0 {
@@ -57,7 +56,7 @@ func parseFixdate(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := time.Date(year, time.Month(month+1), day, hour, minute, second, 0, time.UTC)
-	if t.Day() != day { // there is no such day
+	if t.Day() != day { // no such day
 		return time.Time{}, false
 	}
 	return t, true
@@ -83,8 +82,8 @@ func number(digits string) int {
 	return n
 }
 
-// parseShape parses s after layout if s[from:] has the given shape. By itself
-// time.Parse lets pass what the layout does not show: missing digits, more blanks,
+// parseShape parses s with layout if s[from:] has the given shape. On its own,
+// time.Parse accepts deviations from the layout: missing digits, more blanks,
 // fractions of a second.
 func parseShape(s string, from int, shape, layout string) (time.Time, bool) {
 	if !hasShape(s[from:], shape) {
@@ -122,7 +121,7 @@ func fits(c, shape byte) bool {
 }
 
 // ParseAge reads the lines of an Age field, RFC 9111, section 5.1, as in h["Age"].
-// The first member of the first line counts. ParseAge reports false if that is not
+// The first member of the first line counts. ParseAge reports false if it is not
 // a number of seconds in digits only, or if there are no lines: such a field is
 // ignored. Ages above 2^31 seconds become 2^31 seconds.
 func ParseAge(lines []string) (time.Duration, bool) {
@@ -150,7 +149,7 @@ func ParseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	return span(t.Sub(now)), true
 }
 
-// span brings d into the range from 0 to maxSpan.
+// span limits d to the range from 0 to maxSpan.
 func span(d time.Duration) time.Duration {
 	return min(max(d, 0), maxSpan)
 }

@@ -13,9 +13,9 @@ import (
 // without Cache-Control. It is a plain value; only the two field lists share
 // memory with its copies.
 type Directives struct {
-	// MaxAge and SMaxAge are in seconds, from 0 to 2^31. They are 0 when absent,
-	// which HasMaxAge and HasSMaxAge tell from a 0 that was sent or that stands
-	// for a value that makes no sense. Of repeated values the least counts.
+	// MaxAge and SMaxAge are in seconds, from 0 to 2^31. They are 0 when absent;
+	// HasMaxAge and HasSMaxAge distinguish that from a 0 that was sent or that stands
+	// for an invalid value. Of repeated values the smallest counts.
 	MaxAge, SMaxAge       int64
 	HasMaxAge, HasSMaxAge bool
 
@@ -25,7 +25,7 @@ type Directives struct {
 	MustRevalidate, ProxyRevalidate   bool
 
 	// MustUnderstand lets a cache that knows the status code ignore NoStore, RFC
-	// 9111, section 5.2.2.3. That is the caller's decision: [Of] does not take it.
+	// 9111, section 5.2.2.3. That decision is the caller's: [Of] does not make it.
 	MustUnderstand bool
 
 	Immutable bool
@@ -40,7 +40,7 @@ type Directives struct {
 }
 
 // ParseDirectives reads the lines of a response's Cache-Control field, as in
-// h["Cache-Control"]. It never fails: the package comment says what becomes of
+// h["Cache-Control"]. It never fails: the package comment describes the handling of
 // malformed members. Without lines it returns the zero value.
 func ParseDirectives(lines []string) Directives {
 	var p parser
@@ -55,9 +55,9 @@ func ParseDirectives(lines []string) Directives {
 	return p.result()
 }
 
-// A parser collects the members of all lines. Lines are not joined first: those
-// that keep to the grammar read the same either way, and a quote that never
-// closes cannot swallow the next line.
+// A parser collects the members of all lines. Lines are not joined first: for lines
+// that follow the grammar it makes no difference, and an unclosed quote cannot
+// swallow the next line.
 type parser struct {
 	d                        Directives // all but its ages
 	maxAge, sMaxAge          age
@@ -71,7 +71,7 @@ type age struct {
 	set     bool
 }
 
-// add takes in one more value, of which the least counts.
+// add adds a value. The smallest value counts.
 func (a *age) add(seconds int64) {
 	if !a.set || seconds < a.seconds {
 		*a = age{seconds: seconds, set: true}
@@ -108,9 +108,9 @@ func (p *parser) line(line string) {
 	}
 }
 
-// member takes in one member. The parser of the library sees only one that keeps
-// to the grammar: given more it drops the whole field over one bad member, and
-// lets an unquoted field list run on over the members that follow.
+// member adds one member. The library's parser only gets members that follow the
+// grammar: for more than one it drops the whole field because of one bad member, and
+// extends an unquoted field list over the members that follow.
 func (p *parser) member(m string) {
 	name, arg, ok := cutArgument(m)
 	if !ok {
@@ -119,7 +119,7 @@ func (p *parser) member(m string) {
 		return
 	}
 	seconds, numeric := deltaSeconds(strings.Trim(arg, `"`))
-	if numeric && name == "max-age" { // which is nearly every response's, and needs no memory
+	if numeric && name == "max-age" { // a fast path without allocations for almost every response
 		p.maxAge.add(seconds)
 		return
 	}
@@ -133,9 +133,9 @@ func (p *parser) member(m string) {
 	p.flags(one)
 }
 
-// hasAge reports whether the library found a number. Which directive it belongs
-// to is what it is asked for; the number itself ends at 2^31-1 there, and digits
-// that overflow hide whatever garbage follows them.
+// hasAge reports whether the library found a number for the directive. The number
+// itself is limited to 2^31-1 there, and digits that overflow hide garbage after
+// them.
 func hasAge(one *cacheobject.ResponseCacheDirectives) bool {
 	return max(one.MaxAge, one.SMaxAge, one.StaleWhileRevalidate, one.StaleIfError) >= 0
 }
@@ -170,7 +170,7 @@ func (p *parser) lists(one *cacheobject.ResponseCacheDirectives, arg string) {
 
 // fieldList returns the field names of a qualified no-cache or private. It
 // reports false unless arg is a quoted list of at least one field name. Escapes
-// are refused, because the library reads \n in a quoted string as a line feed.
+// are rejected, because the library reads \n in a quoted string as a line feed.
 func fieldList(names cacheobject.FieldNames, arg string) ([]string, bool) {
 	if !strings.HasPrefix(arg, `"`) || strings.Contains(arg, `\`) {
 		return nil, false
@@ -194,18 +194,18 @@ func (p *parser) flags(one *cacheobject.ResponseCacheDirectives) {
 	p.d.MustRevalidate = p.d.MustRevalidate || one.MustRevalidate
 	p.d.ProxyRevalidate = p.d.ProxyRevalidate || one.ProxyRevalidate
 	p.d.Immutable = p.d.Immutable || one.Immutable
-	// The library is older than RFC 9111 and takes it for an extension.
+	// The library is older than RFC 9111 and treats it as an extension.
 	p.d.MustUnderstand = p.d.MustUnderstand || slices.Contains(one.Extensions, "must-understand")
 }
 
-// refuseAll refuses every word of text, a member that breaks the grammar.
+// refuseAll calls refuse for every word of text, a member that violates the grammar.
 func (p *parser) refuseAll(text string) {
 	for word, rest := cutToken(text); word != ""; word, rest = cutToken(rest) {
 		p.refuse(word)
 	}
 }
 
-// refuse decides by its name alone a directive that makes no sense.
+// refuse handles an invalid directive by its name alone.
 func (p *parser) refuse(name string) {
 	switch strings.ToLower(name) {
 	case "max-age":

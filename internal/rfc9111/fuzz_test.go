@@ -149,8 +149,8 @@ func FuzzDates(f *testing.F) {
 	})
 }
 
-// checkRoundTrip checks that a date that is accepted reads as one of the three
-// formats writes it, the day of the week aside.
+// checkRoundTrip checks that one of the three formats prints an accepted date in the
+// same way, except for the day of the week.
 func checkRoundTrip(t *testing.T, s string) {
 	t.Helper()
 	parsed, ok := rfc9111.ParseDate(s)

@@ -14,7 +14,7 @@ import (
 const (
 	maxHost  = 253  // bytes of a DNS name without its trailing dot (RFC 1035 3.1)
 	maxLabel = 63   // bytes of one label
-	maxIDN   = 1024 // bytes given to IDNA, whose cost grows with the square of a label
+	maxIDN   = 1024 // bytes passed to IDNA, whose cost grows with the square of a label
 )
 
 const (
@@ -27,8 +27,8 @@ const (
 	reasonPath     = "the path does not begin with a slash"
 )
 
-// Error says why a URL or a pattern is refused. Its text never holds any part of
-// the URL or of the pattern, so it may be logged.
+// Error says why a URL or a pattern is rejected. Its text never contains any part of the
+// URL or the pattern, so it may be logged.
 type Error struct {
 	// Reason is the text without the prefix of the package.
 	Reason string
@@ -52,12 +52,12 @@ func Parse(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// Check reports why u, a redirect target or the URL of a built request, must not
-// be fetched. It refuses, with an [*Error], a nil URL, one without scheme or host, a
-// scheme other than http and https, userinfo (even empty), a host that is no
-// name and no IPv6 address or has a zone, a port outside 1 to 65535, and, in a URL
-// built by hand, an opaque part or a path without its leading slash: a request through a
-// proxy would append such a path to the host name.
+// Check returns an [*Error] if u, a redirect target or the URL of a built request, must not
+// be fetched. It rejects a nil URL, one without scheme or host, a scheme other than http and
+// https, userinfo (even empty), a host that is neither a name nor an IPv6 address or has a
+// zone, and a port outside 1 to 65535. In a URL built by hand, it also rejects an opaque part
+// or a path without a leading slash: a request through a proxy would append such a path to
+// the host name.
 func Check(u *url.URL) error {
 	if u != nil && u.User != nil {
 		return &Error{Reason: reasonUserinfo}
@@ -71,7 +71,7 @@ func Check(u *url.URL) error {
 // decoded and cleaned, RawPath empty, no fragment and no userinfo, the query as it was. Cleaning
 // reads a backslash as a slash, joins doubled slashes, resolves dot segments,
 // keeps a trailing slash, and makes an empty path "/". Canonical is idempotent. The
-// error is an [*Error]: Canonical refuses what [Check] refuses, but for userinfo.
+// error is an [*Error]: Canonical rejects what [Check] rejects, except userinfo.
 func Canonical(u *url.URL) (*url.URL, error) {
 	a, err := authorityOf(u)
 	if err != nil {
@@ -88,7 +88,7 @@ func Canonical(u *url.URL) (*url.URL, error) {
 }
 
 // Origin returns scheme://host[:port] of u in canonical form (RFC 6454 6.2, with
-// the ASCII host), or "" if [Canonical] refuses u. It allocates only its result
+// the ASCII host), or "" if [Canonical] rejects u. It allocates only its result
 // unless the host needs folding.
 func Origin(u *url.URL) string {
 	a, err := authorityOf(u)
@@ -127,8 +127,8 @@ func PlainOrigin(raw string) (origin string, ok bool) {
 	return raw[:len(raw)-len(rest)+end], true
 }
 
-// SameOrigin reports whether a and b have the same [Origin]. A URL that has none
-// has the origin of no other, not even its own.
+// SameOrigin reports whether a and b have the same [Origin]. It is false for a URL that
+// has none, even compared with itself.
 func SameOrigin(a, b *url.URL) bool {
 	o := Origin(a)
 	return o != "" && o == Origin(b)
@@ -139,8 +139,8 @@ func Downgrade(from, to *url.URL) bool {
 	return foldScheme(from.Scheme) == "https" && foldScheme(to.Scheme) == "http"
 }
 
-// authority is who answers for a URL, in canonical form; port is empty if it is
-// the scheme's default, and an IPv6 host has its brackets.
+// authority is the scheme, host and port of a URL, in canonical form. The port is empty if
+// it is the scheme's default, and an IPv6 host has its brackets.
 type authority struct {
 	scheme, host, port string
 }
@@ -184,7 +184,7 @@ func rooted(p string) bool { return p == "" || p[0] == '/' }
 
 // foldScheme returns http or https, or "" for every other scheme.
 func foldScheme(s string) string {
-	// Not strings.EqualFold: it also takes the long s (U+017F) for an s.
+	// Not strings.EqualFold, which also treats the long s (U+017F) as an s.
 	switch s = strings.ToLower(s); s {
 	case "http", "https":
 		return s
@@ -222,7 +222,7 @@ func foldPort(port string) (string, bool) {
 	return strings.TrimLeft(port, "0"), err == nil && n > 0
 }
 
-// foldHost returns the canonical spelling of a host without its port, or "" if
+// foldHost returns the canonical form of a host without its port, or "" if
 // the host is invalid.
 func foldHost(host string) string {
 	if strings.HasPrefix(host, "[") {
@@ -247,7 +247,7 @@ func foldIPv6(host string) string {
 }
 
 func punycode(host string) string {
-	if len(host) > maxIDN || !utf8.ValidString(host) { // IDNA gives all broken runes one spelling
+	if len(host) > maxIDN || !utf8.ValidString(host) { // IDNA maps all invalid runes to the same one
 		return ""
 	}
 	ascii, err := idna.Lookup.ToASCII(host)
@@ -267,7 +267,7 @@ func isASCII(s string) bool {
 }
 
 // validHost reports whether host is a name in lower case that a resolver would
-// look up. Empty labels are refused: ".a.test" must not pass for a subdomain.
+// look up. Empty labels are rejected: ".a.test" must not count as a subdomain.
 func validHost(host string) bool {
 	label := 0
 	for i := range len(host) {

@@ -205,7 +205,7 @@ func TestCanonical(t *testing.T) {
 		{"https://a.test/x/..;/y", "https://a.test/x/..;/y"},
 	}
 	for _, tt := range tests {
-		u := mustURL(t, tt.raw)
+		u := parseURL(t, tt.raw)
 		before := *u
 		got, err := Canonical(u)
 		if err != nil {
@@ -224,7 +224,7 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-func mustURL(t testing.TB, raw string) *url.URL {
+func parseURL(t testing.TB, raw string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -233,9 +233,9 @@ func mustURL(t testing.TB, raw string) *url.URL {
 	return u
 }
 
-func mustCanonical(t testing.TB, raw string) *url.URL {
+func canonical(t testing.TB, raw string) *url.URL {
 	t.Helper()
-	u, err := Canonical(mustURL(t, raw))
+	u, err := Canonical(parseURL(t, raw))
 	if err != nil {
 		t.Fatalf("%.80q: %v", raw, err)
 	}
@@ -263,7 +263,7 @@ func TestOrigin(t *testing.T) {
 		{"https://a..test/", ""},
 	}
 	for _, tt := range tests {
-		if got := Origin(mustURL(t, tt.raw)); got != tt.want {
+		if got := Origin(parseURL(t, tt.raw)); got != tt.want {
 			t.Errorf("Origin(%s) = %q, want %q", tt.raw, got, tt.want)
 		}
 	}
@@ -291,7 +291,7 @@ func TestSameOrigin(t *testing.T) {
 		{"https://a..test/", "https://a..test/", false},
 	}
 	for _, tt := range tests {
-		a, b := mustURL(t, tt.a), mustURL(t, tt.b)
+		a, b := parseURL(t, tt.a), parseURL(t, tt.b)
 		if SameOrigin(a, b) != tt.want || SameOrigin(b, a) != tt.want {
 			t.Errorf("SameOrigin(%s, %s), want %t both ways", tt.a, tt.b, tt.want)
 		}
@@ -318,7 +318,7 @@ func TestDowngrade(t *testing.T) {
 
 func TestOriginAllocations(t *testing.T) {
 	for _, raw := range []string{"https://keys.a.test/jwks", "https://keys.a.test:8443/jwks"} {
-		u := mustURL(t, raw)
+		u := parseURL(t, raw)
 		if n := testing.AllocsPerRun(100, func() { Origin(u) }); n > 1 {
 			t.Errorf("Origin(%s) allocates %v times, want at most 1", raw, n)
 		}
@@ -327,7 +327,7 @@ func TestOriginAllocations(t *testing.T) {
 
 func BenchmarkOrigin(b *testing.B) {
 	for _, raw := range []string{"https://keys.a.test/jwks", "https://Keys.A.test.:8443/jwks", "https://bücher.test/", "https://[2001:db8::1]/"} {
-		u := mustURL(b, raw)
+		u := parseURL(b, raw)
 		b.Run(u.Hostname(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// hostRule is a host pattern, and the key under which it is found.
+// hostRule is a host pattern and the key under which it is found.
 type hostRule struct {
 	host string
 	port string // empty: the default port of either scheme
@@ -25,9 +25,9 @@ type hostRules map[hostRule]struct{}
 //   - "*.a.test" for every subdomain at any depth, and neither for a.test itself
 //     nor for evila.test; it may have a port too.
 //
-// Patterns are folded as hosts are: IDN, case, trailing dot. The policy expects
-// the result of [Canonical]; any other spelling is refused. A pattern that
-// is no host, or an empty list, is an [*Error] with the pattern's position.
+// Patterns are converted like hosts: IDN, case, trailing dot. The policy expects the
+// result of [Canonical] and rejects any other form. A pattern that is not a host, or an
+// empty list, is an [*Error] with the pattern's position.
 func Hosts(hosts ...string) (func(*url.URL) bool, error) {
 	if len(hosts) == 0 {
 		return nil, &Error{Reason: "no host pattern"}
@@ -46,7 +46,7 @@ func Hosts(hosts ...string) (func(*url.URL) bool, error) {
 func parseHostRule(pattern string) (hostRule, bool) {
 	name, sub := strings.CutPrefix(pattern, "*.")
 	host, port, ok := splitHost(name)
-	if !ok || strings.HasSuffix(name, ":") { // an empty port is more likely a lost value
+	if !ok || strings.HasSuffix(name, ":") { // an empty port is probably a missing value
 		return hostRule{}, false
 	}
 	host = foldHost(host)
@@ -84,14 +84,14 @@ func (r hostRules) has(host, port string) bool {
 // Prefix returns a policy that allows the URLs below prefix, which looks like
 // "https://a.test/keys": scheme, host and port are equal, and the path is the
 // prefix's or continues it after a slash, so /keys and /keys/x but not /keysx.
-// With a trailing slash, "/keys/" does not allow /keys. The query is free.
+// With a trailing slash, "/keys/" does not allow /keys. Any query is allowed.
 //
-// The path must lie below the prefix under two readings: decoded once, and decoded
-// until nothing is left to decode (%252e%252e), both cleaned as [Canonical] does.
-// A dot segment with a parameter ("..;x"), which some servers climb, is refused. The
-// policy expects the result of [Canonical]; a path in any other spelling is refused.
+// The path must be below the prefix in two interpretations: decoded once, and decoded
+// until nothing is left to decode (%252e%252e), both cleaned as in [Canonical]. A dot
+// segment with a parameter ("..;x"), which some servers resolve, is rejected. The policy
+// expects the result of [Canonical] and rejects a path in any other form.
 //
-// A prefix that [Parse] refuses, or that has a query or a fragment, is an [*Error].
+// A prefix that [Parse] rejects, or that has a query or a fragment, is an [*Error].
 func Prefix(prefix string) (func(*url.URL) bool, error) {
 	if strings.ContainsAny(prefix, "?#") {
 		return nil, &Error{Reason: "a prefix has no query and no fragment"}
@@ -103,11 +103,11 @@ func Prefix(prefix string) (func(*url.URL) bool, error) {
 	if base, err = Canonical(base); err != nil {
 		return nil, err
 	}
-	settled := settle(base.Path)
+	decoded := decodePath(base.Path)
 	return func(u *url.URL) bool {
 		return u.Scheme == base.Scheme && u.Host == base.Host &&
 			u.RawPath == "" && u.Path == cleanPath(u.Path) &&
-			below(u.Path, base.Path) && below(settle(u.Path), settled)
+			below(u.Path, base.Path) && below(decodePath(u.Path), decoded)
 	}, nil
 }
 
@@ -120,10 +120,10 @@ func below(p, dir string) bool {
 	return rest == "" || rest[0] == '/' || strings.HasSuffix(dir, "/")
 }
 
-// settle decodes p until no percent-encoding is left and cleans it. It decodes on
+// decodePath decodes p until no percent-encoding is left and cleans it. It decodes on
 // a stack, in one pass: repeated passes over "%25252525..." take quadratic time. The
 // result is the same, because two encoded bytes never overlap.
-func settle(p string) string {
+func decodePath(p string) string {
 	out := make([]byte, 0, len(p))
 	for i := range len(p) {
 		out = append(out, p[i])
@@ -147,18 +147,18 @@ func unhex(c byte) byte {
 	return c&^0x20 - 'A' + 10
 }
 
-// Regexp returns a policy that allows the URLs whose whole canonical spelling,
-// scheme://host/path?query, matches pattern (RE2). It is anchored at both ends, so
-// a match somewhere in a query is none. It is still the user's to escape
-// dots, and to end the host: `https://a\.test.*` also matches a.test.evil.test, and
-// `https://a\.test/.*` does not.
+// Regexp returns a policy that allows the URLs whose whole canonical form,
+// scheme://host/path?query, matches pattern (RE2). The pattern is anchored at both ends,
+// so a match inside a query does not count. The user must still escape dots and end the
+// host: `https://a\.test.*` also matches a.test.evil.test, but `https://a\.test/.*` does
+// not.
 //
-// A pattern that does not compile by itself, or is empty, is an [*Error].
+// A pattern that is empty, or does not compile by itself, is an [*Error].
 func Regexp(pattern string) (func(*url.URL) bool, error) {
 	if pattern == "" {
 		return nil, &Error{Reason: "empty regular expression"}
 	}
-	// Alone first: "a)|(?:b" compiles within the anchors, and undoes them.
+	// Compile it alone first: "a)|(?:b" compiles within the anchors, but escapes them.
 	if _, err := regexp.Compile(pattern); err != nil {
 		return nil, regexpError(err)
 	}
@@ -169,7 +169,7 @@ func Regexp(pattern string) (func(*url.URL) bool, error) {
 	return func(u *url.URL) bool { return re.MatchString(u.String()) }, nil
 }
 
-// regexpError keeps the kind of the error, and drops the quoted pattern.
+// regexpError keeps the kind of the error but drops the quoted pattern.
 func regexpError(err error) error {
 	reason := "invalid regular expression"
 	if se := (*syntax.Error)(nil); errors.As(err, &se) {

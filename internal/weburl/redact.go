@@ -15,15 +15,15 @@ const (
 	unparsable  = "(unparsable URL)"
 )
 
-// Redact renders a raw URL for messages, in at most 200 bytes of text: a longer
-// one is cut at a rune boundary and ends in "…". Scheme, host and path are kept;
-// userinfo and fragment are dropped. Query values become "…", and so do names that
-// are not 1 to 40 of the bytes A-Z a-z 0-9 _ . - and parameters without "=", which may be
-// the secret itself; after 8 parameters follows "&…".
+// Redact returns a raw URL in a form for messages, of at most 200 bytes: a longer text is
+// cut at a rune boundary and ends in "…". Scheme, host and path are kept; userinfo and
+// fragment are dropped. Query values become "…", and so do names other than 1 to 40 of the
+// bytes A-Z a-z 0-9 _ . - and parameters without "=", which may be the secret itself. After
+// 8 parameters, the rest becomes "&…".
 //
-// What does not parse, or may hide userinfo elsewhere (http:user:pass@a.test, or a
-// host with bytes that no host has), becomes "(unparsable URL)". An http or https
-// URL that needs no change is returned as it is, without an allocation.
+// A URL that does not parse, or that may hide userinfo elsewhere (http:user:pass@a.test,
+// or a host with invalid bytes), becomes "(unparsable URL)". An http or https URL that
+// needs no change is returned unchanged, without an allocation.
 func Redact(raw string) string {
 	if isPlain(raw) {
 		return shorten(raw)
@@ -35,13 +35,13 @@ func Redact(raw string) string {
 	if u.User == nil && u.RawQuery == "" && !strings.Contains(raw, "#") {
 		return shorten(raw)
 	}
-	kept := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
-	return shorten(kept.String() + redactQuery(u.RawQuery))
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return shorten(shown.String() + redactQuery(u.RawQuery))
 }
 
-// hidesHost reports whether a mistyped URL may carry its userinfo where none is
-// looked for: http:user:pass@a.test, http:///user:pass@a.test, user@a.test, or, as
-// its host, a token with a slash: http://to+k/en@a.test.
+// hidesHost reports whether a mistyped URL may have userinfo in an unexpected place:
+// http:user:pass@a.test, http:///user:pass@a.test, user@a.test, or a token with a slash as
+// its host: http://to+k/en@a.test.
 func hidesHost(u *url.URL) bool {
 	if u.Opaque != "" || u.Host == "" {
 		return u.Opaque != "" || strings.Contains(u.Path, "@")
@@ -107,7 +107,7 @@ func shorten(s string) string {
 }
 
 // isPlain reports, without allocating, whether raw is an http or https URL that
-// url.Parse accepts and that has no userinfo, query or fragment. It may say no to one.
+// url.Parse accepts and that has no userinfo, query or fragment. It may wrongly return false.
 func isPlain(raw string) bool {
 	rest, ok := strings.CutPrefix(raw, "https://")
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-func mustIPv6(host string) string { return netip.MustParseAddr(host).String() }
+func ipv6(host string) string { return netip.MustParseAddr(host).String() }
 
 func TestRedact(t *testing.T) {
 	tests := []struct{ raw, want string }{

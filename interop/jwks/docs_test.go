@@ -25,8 +25,8 @@ func sourcesOf(t *testing.T, pattern string) string {
 	return all.String()
 }
 
-// The programs of docs/jwks.md are parts of the examples here, to the letter, but for those
-// that begin with a comment: the test in the directory above compiles them.
+// The programs of docs/jwks.md are literal parts of the examples here, except those that
+// begin with a comment, which the test in the directory above compiles.
 func TestProgramsOfThePageAreExamples(t *testing.T) {
 	t.Parallel()
 	examples := sourcesOf(t, "example_*_test.go")

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A verdict is what the three make of one token.
+// A verdict has the results of the three for one token.
 type verdict struct {
 	ours, jose, jwx          []byte // the payloads
 	oursErr, joseErr, jwxErr error
-	jwxAlg                   string // what the key that jwx used is for, if the key says so
+	jwxAlg                   string // the algorithm of the key that jwx used, if the key names one
 }
 
 func (v *verifiers) ask(t testing.TB, token string) verdict {
@@ -36,8 +36,8 @@ type reason struct {
 	holds   func(a anatomy, d verdict) bool
 }
 
-// stricter are the reasons for which a token is refused here that go-jose v4.1.8 or jwx
-// v3.3.0 accepts. Nothing else may be.
+// stricter are the only reasons for which everfresh may reject a token that go-jose v4.1.8
+// or jwx v3.3.0 accepts.
 var stricter = map[string]reason{
 	"alphabet": {
 		"a token has one spelling, that of base64url (RFC 7515, section 2); jwx takes the other alphabet, too",
@@ -99,7 +99,7 @@ var stricter = map[string]reason{
 	},
 }
 
-// An anatomy is what is seen of a token by eyes that forgive.
+// An anatomy is the result of a lenient parse of a token.
 type anatomy struct {
 	token     string
 	stray     bool // a part has bits after its last byte
@@ -121,7 +121,7 @@ func dissect(token string) anatomy {
 	return a
 }
 
-// readMembers reads the header by the tokens of encoding/json, another reader than ours.
+// readMembers reads the header with encoding/json, which differs from our parser.
 func (a *anatomy) readMembers() {
 	a.members = make(map[string]json.RawMessage)
 	dec := json.NewDecoder(bytes.NewReader(a.header))
@@ -155,7 +155,7 @@ func (a *anatomy) text(name string) string {
 	return s
 }
 
-// judge fails the test unless the three agree, or a reason says why they need not.
+// judge fails the test unless the three agree or there is a reason for the difference.
 func judge(t *testing.T, v *verifiers, token string) {
 	t.Helper()
 	d := v.ask(t, token)
@@ -183,8 +183,9 @@ func judge(t *testing.T, v *verifiers, token string) {
 	t.Fatalf("only we refuse %s", describe())
 }
 
-// unread reports whether there is a member that is not read here, such as jwk. Where it is
-// malformed both others refuse; here it may be anything, as no key ever comes from it.
+// unread reports whether there is a member that everfresh ignores, such as jwk. If it is
+// malformed, both others reject the token; here it may be anything, because no key ever comes
+// from it.
 func unread(a anatomy) bool {
 	if a.has("crit") || a.has("b64") {
 		return false
@@ -197,7 +198,7 @@ func unread(a anatomy) bool {
 	return false
 }
 
-// signed reports whether the signature is good by the part of jwx that reads no header.
+// signed reports whether the part of jwx that reads no header accepts the signature.
 func (v *verifiers) signed(t testing.TB, token string) bool {
 	t.Helper()
 	a, end := dissect(token), strings.LastIndexByte(token, '.')
@@ -212,8 +213,8 @@ func (v *verifiers) signed(t testing.TB, token string) bool {
 	return false
 }
 
-// FuzzVerifySignature: on the same token our verdict is that of go-jose and jwx, but for
-// the reasons above. What both refuse is never accepted.
+// FuzzVerifySignature: for the same token our result is that of go-jose and jwx, except for
+// the reasons above. A token that both reject is never accepted.
 func FuzzVerifySignature(f *testing.F) {
 	s := newSigners(f)
 	v := newVerifiers(f, s.document)
@@ -227,8 +228,7 @@ func FuzzVerifySignature(f *testing.F) {
 	})
 }
 
-// FuzzSignedHeader is the same for headers that were signed, so that what is odd in them
-// is all that is wrong.
+// FuzzSignedHeader is the same for signed headers, so that only the header can be wrong.
 func FuzzSignedHeader(f *testing.F) {
 	s := newSigners(f)
 	v := newVerifiers(f, s.document)
@@ -273,8 +273,8 @@ var samples = map[string]struct {
 	"not for this":            {`{"alg":"ES256","kid":"enc"}`, 6, 0},
 }
 
-// Every reason is true of a token that is refused here and accepted by one of the others,
-// and by a good one no reason is needed.
+// Every reason applies to a token that is rejected here and accepted by one of the others,
+// and no reason applies to a good token.
 func TestEachReasonIsNeeded(t *testing.T) {
 	t.Parallel()
 	s := newSigners(t)

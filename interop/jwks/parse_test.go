@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// usableHere returns the IDs of the keys that are used of a set; nil if it is refused.
+// usableHere returns the IDs of the usable keys of a set, or nil if the set is rejected.
 func usableHere(t testing.TB, document []byte) []string {
 	t.Helper()
 	set, err := jwks.Parse(document)
@@ -32,7 +32,7 @@ func usableHere(t testing.TB, document []byte) []string {
 	return ids
 }
 
-// usableElsewhere is the same of others, with their defaults.
+// usableElsewhere is the same for other libraries, with their defaults.
 var usableElsewhere = map[string]func(document []byte) []string{
 	"go-jose": func(document []byte) []string {
 		var set jose.JSONWebKeySet
@@ -114,8 +114,8 @@ const (
 	shortY = "3q_jrrJ8R7ztu7IzFMFomdP9VEH162AOyJQ0FfHbLjU"
 )
 
-// What is usable of a set differs from other readers in these cases only: here a key that
-// cannot be used never costs another one its place.
+// The usable keys of a set differ from those of other libraries only in these cases: here an
+// unusable key never makes another one unusable.
 func TestSetsReadByOthers(t *testing.T) {
 	t.Parallel()
 	for name, c := range sets {

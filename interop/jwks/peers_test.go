@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer holds the keys of an issuer as the programs do that docs/jwks.md helps to move.
-// It verifies a token, and says nothing but whether it is good.
+// A peer uses the keys of an issuer in the same way as the programs that docs/jwks.md helps
+// to move. It verifies a token and only reports whether it is valid.
 type peer func(t *testing.T, client *http.Client, url string) (verifies func(token string) bool)
 
 // peers have the versions in go.mod, and their defaults.
@@ -67,7 +67,7 @@ var peers = map[string]peer{
 	},
 }
 
-// What docs/jwks.md says of the others, and of this package: what each does, by its name.
+// behaviours is what docs/jwks.md says about the behaviour of this package and the others.
 var behaviours = map[string]struct {
 	happens func(t *testing.T, iss *jwkstest.Issuer, hold peer) bool
 	with    []string
@@ -156,12 +156,12 @@ var behaviours = map[string]struct {
 	},
 }
 
-// soon: go-oidc may hand a call the fetch that has just ended, which is not what is asked.
+// soon tries more than once, because go-oidc may return the result of the previous fetch.
 func soon(verifies func(string) bool, token string) bool {
 	return within(2*time.Second, func() bool { return verifies(token) })
 }
 
-// within polls for a condition, as the peers have no virtual time.
+// within polls for a condition, because the other libraries cannot use virtual time.
 func within(limit time.Duration, holds func() bool) bool {
 	for start := time.Now(); time.Since(start) < limit; time.Sleep(10 * time.Millisecond) {
 		if holds() {

@@ -11,26 +11,26 @@ import (
 	"time"
 )
 
-// errHost is the answer for a host that is none of the client's issuers.
+// errHost is the error for a host that belongs to none of the client's issuers.
 var errHost = errors.New("jwkstest: no issuer has this host")
 
 // Client returns a client that reaches this issuer and nothing else. See
 // [NewClient].
 func (i *Issuer) Client() *http.Client { return NewClient(i) }
 
-// NewClient returns a client that reaches these issuers by scheme and host, and
-// fails for every other one. Issuers that were not started answer in the goroutine
-// of the request, in memory, and the whole body is there when the header is; those
-// that were are reached by their server. It needs no closing.
+// NewClient returns a client that reaches these issuers by scheme and host, and fails for
+// all other hosts. Issuers that were not started answer in memory, in the goroutine of the
+// request, and the whole body is available together with the header. Started issuers are
+// reached through their server. The client need not be closed.
 func NewClient(issuers ...*Issuer) *http.Client {
 	return &http.Client{Transport: transport(issuers)}
 }
 
-// Start gives the issuer a TLS server on a free port of this machine, until the
-// cleanup of tb, which also ends all faults. URL and endpoints are those of the
-// server from then on, so it is called first; a second call panics. The server's
-// own Client trusts its certificate. Each request has a connection of its own: on a
-// used one net/http would repeat a request that was dropped, and count twice.
+// Start starts a TLS server for the issuer on a free port of this machine. It runs until
+// the cleanup of tb, which also ends all faults. Call Start first, because it changes the
+// URLs of the issuer and its endpoints to those of the server; a second call panics. The
+// server's own Client trusts its certificate. Each request has its own connection: on a
+// reused one net/http would repeat a dropped request, which would be counted twice.
 func (i *Issuer) Start(tb interface{ Cleanup(func()) }) *httptest.Server {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -71,8 +71,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, errHost
 }
 
-// closeBody is due in every RoundTrip. What it returns is about a body that no
-// endpoint has a use for.
+// closeBody closes the body, which every RoundTrip must do. Its error does not matter,
+// because no endpoint uses the body.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()
@@ -86,6 +86,8 @@ func (i *Issuer) roundTrip(req *http.Request) (*http.Response, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+
+	// Run the handler, and fail as net/http would.
 	rec := httptest.NewRecorder()
 	aborted := i.runHandler(rec, incoming(req))
 	switch {
@@ -94,6 +96,8 @@ func (i *Issuer) roundTrip(req *http.Request) (*http.Response, error) {
 	case aborted && !rec.Flushed:
 		return nil, fmt.Errorf("jwkstest: the connection was closed: %w", io.EOF)
 	}
+
+	// Complete the response as a server would, with a Date and without deleted fields.
 	resp := rec.Result()
 	resp.Request = req
 	if _, set := resp.Header["Date"]; !set {
@@ -124,7 +128,7 @@ func (i *Issuer) runHandler(w http.ResponseWriter, r *http.Request) (aborted boo
 	return false
 }
 
-// incoming returns a request of a client as a server sees it.
+// incoming returns a client's request as a server receives it.
 func incoming(req *http.Request) *http.Request {
 	r := req.Clone(req.Context())
 	r.RequestURI = req.URL.RequestURI()

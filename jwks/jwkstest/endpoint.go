@@ -11,35 +11,34 @@ import (
 	"time"
 )
 
-// An Endpoint is one URL of an [Issuer]. It answers GET and HEAD with 200 and a
-// JSON document as of the time of the answer, under a strong ETag of its bytes,
-// and a matching If-None-Match with 304 (RFC 9110, section 13). Methods may be
-// called at any time by any goroutine.
+// An Endpoint is one URL of an [Issuer]. It answers GET and HEAD with 200, the current
+// JSON document and a strong ETag, and answers a matching If-None-Match with 304 (RFC
+// 9110, section 13). All methods are safe for concurrent use.
 type Endpoint struct {
 	issuer   *Issuer
 	document func() []byte
 
 	mu       sync.Mutex
 	path     string
-	header   http.Header // "" stands for one that is not sent
+	header   http.Header // "" means that the field is not sent
 	fault    *fault      // nil: none
 	requests []*Request
 }
 
-// A Request is what an endpoint was asked, whatever it answered.
+// A Request is a request that an endpoint has received, whatever its response was.
 type Request struct {
 	At     time.Time   // of its arrival
-	Header http.Header // the caller's to keep
-	Status int         // of the answer; 0 if none has begun
+	Header http.Header // owned by the caller
+	Status int         // of the response; 0 if it has not begun
 }
 
 // Conditional reports whether the request came with If-None-Match.
 func (r Request) Conditional() bool { return r.Header.Get("If-None-Match") != "" }
 
-// A fault stands before an endpoint. Its map is guarded by Endpoint.mu.
+// A fault is the fault of an endpoint. Its map is guarded by Endpoint.mu.
 type fault struct {
 	faults []Fault
-	held   map[*http.Request]context.CancelFunc // the requests it has not passed on
+	held   map[*http.Request]context.CancelFunc // the requests that it has not passed on
 }
 
 // URL returns the address of the endpoint.
@@ -50,18 +49,17 @@ func (e *Endpoint) URL() string {
 	return base + e.path
 }
 
-// Move gives the endpoint another path, which begins with a slash; the old one
-// answers 404. The metadata names the new URL of a key set that has moved.
+// Move changes the path of the endpoint, which begins with a slash. The old path answers
+// 404. The metadata contains the new URL of a key set that has moved.
 func (e *Endpoint) Move(path string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.path = path
 }
 
-// SetHeader sets a header field of answers without a fault, such as Cache-Control,
-// Age or Retry-After. An empty value means that the field is not sent, which goes
-// for ETag, Content-Type and Date too. A fixed ETag is one that lies when the
-// document changes.
+// SetHeader sets a header field of responses without a fault, such as Cache-Control, Age
+// or Retry-After. A field with an empty value is not sent, including ETag, Content-Type and
+// Date. A fixed ETag becomes wrong when the document changes.
 func (e *Endpoint) SetHeader(name, value string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,13 +69,13 @@ func (e *Endpoint) SetHeader(name, value string) {
 	e.header.Set(name, value)
 }
 
-// Break puts faults before the endpoint, the first one outermost, in place of
-// those that were there. Requests that those held go to the new ones.
+// Break replaces the faults of the endpoint; the first one is outermost. Requests that the
+// old faults held are passed to the new ones.
 func (e *Endpoint) Break(faults ...Fault) {
 	e.replace(&fault{faults: faults, held: make(map[*http.Request]context.CancelFunc)})
 }
 
-// Recover ends the fault. Requests that it held are answered.
+// Recover ends all faults. Requests that they held are answered.
 func (e *Endpoint) Recover() { e.replace(nil) }
 
 // Requests returns all requests so far, in the order of their arrival, as a copy.
@@ -125,8 +123,8 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	}}, r)
 }
 
-// pass gives the request to the fault there is, or answers it. What the fault lets
-// through after it was replaced goes to its successor.
+// pass passes the request to the current fault, or answers it. Requests that a fault lets
+// through after it was replaced go to its successor.
 func (e *Endpoint) pass(w http.ResponseWriter, r *http.Request) {
 	f, held, leave := e.hold(r)
 	if f == nil {
@@ -141,12 +139,12 @@ func (e *Endpoint) pass(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, held)
 }
 
-// guard is the next of a fault: h, for as long as f stands.
+// guard returns the next handler of a fault: h, as long as f is in effect.
 func (e *Endpoint) guard(f *fault, r *http.Request, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, inner *http.Request) {
 		switch {
 		case r.Context().Err() != nil:
-			panic(http.ErrAbortHandler) // nobody waits
+			panic(http.ErrAbortHandler) // the client is gone
 		case e.current() != f:
 			e.pass(w, r)
 		default:
@@ -155,8 +153,8 @@ func (e *Endpoint) guard(f *fault, r *http.Request, h http.Handler) http.Handler
 	})
 }
 
-// hold returns the fault there is, and the request with a context that ends when
-// the fault does.
+// hold returns the current fault, and the request with a context that ends when the fault
+// does.
 func (e *Endpoint) hold(r *http.Request) (f *fault, held *http.Request, leave func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -202,7 +200,7 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
-// A statusWriter notes the status before the client can see it.
+// A statusWriter records the status before the client can see it.
 type statusWriter struct {
 	http.ResponseWriter
 	note  func(status int)

@@ -81,7 +81,7 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("the date is %q", plain.Header.Get("Date"))
 		}
 		if plain.Header.Get("Cache-Control") != "" {
-			t.Error("there is a Cache-Control that nobody has set")
+			t.Error("there is a Cache-Control that was not set")
 		}
 		e.SetHeader("cache-control", "max-age=60")
 		e.SetHeader("Age", "5")

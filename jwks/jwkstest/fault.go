@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// A Fault stands between the requests and an [Endpoint], which is next. It answers
-// in its place, or lets it answer. The context of its requests ends when the
-// client leaves and when the fault does, by [Endpoint.Recover] or another
-// [Endpoint.Break]; after that next belongs to what came instead. A Fault may
-// panic with [http.ErrAbortHandler] to close the connection: what it has flushed
-// arrives.
+// A Fault is a middleware around an [Endpoint], which is next. It answers instead of the
+// endpoint, or lets it answer. The context of a request ends when the client leaves or when
+// the fault is ended by [Endpoint.Recover] or another [Endpoint.Break]; after that, next
+// calls the replacement. A Fault may panic with [http.ErrAbortHandler] to close the
+// connection: data that it has flushed arrives.
 //
-// In memory a fault runs in the goroutine that asks, and its answer arrives when
-// it returns.
+// In memory, a fault runs in the goroutine of the request, and its response arrives when it
+// returns.
 type Fault func(next http.Handler) http.Handler
 
-// Answer answers every request with this status, header and body; a nil header is
+// Answer answers every request with this status, header and body; a nil header counts as
 // an empty one. The Content-Type is application/json if the header has none.
 //
 //	Answer(503, http.Header{"Retry-After": {"120"}}, "")
@@ -37,7 +36,7 @@ func Answer(status int, header http.Header, body string) Fault {
 	}
 }
 
-// Redirect sends every request elsewhere, with 302.
+// Redirect redirects every request with 302.
 func Redirect(url string) Fault {
 	return Answer(http.StatusFound, http.Header{"Location": {url}}, "")
 }
@@ -50,7 +49,7 @@ func Hang(next http.Handler) http.Handler {
 	})
 }
 
-// Delay lets every request wait that long, or until the fault ends.
+// Delay delays every request by d, or until the fault ends.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,9 +69,8 @@ func Drop(http.Handler) http.Handler {
 	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
-// Truncate sends the header of the whole answer and half of its body, and closes
-// the connection. It takes conditional requests for plain ones, as a 304 has no
-// body.
+// Truncate sends the header of the whole response and half of its body, and closes the
+// connection. It treats conditional requests as unconditional, because a 304 has no body.
 func Truncate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		plain := r.Clone(r.Context())
@@ -90,10 +88,10 @@ func Truncate(next http.Handler) http.Handler {
 	})
 }
 
-// send answers. A client that does not take it has left, which ends the request.
+// send sends a response. An error means that the client has left, which ends the request.
 func send(w http.ResponseWriter, status int, body string) {
 	w.WriteHeader(status)
-	// In pieces, as a large body would be copied whole by io.WriteString.
+	// Copy in pieces: io.WriteString would copy a large body as a whole.
 	if _, err := io.CopyN(w, strings.NewReader(body), int64(len(body))); err != nil {
 		panic(http.ErrAbortHandler)
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // An Issuer publishes keys and metadata, and signs tokens. Make one with [New].
-// All its methods may be called at any time by any goroutine; a change is visible
-// to the next answer, whole.
+// All methods are safe for concurrent use. A change takes effect atomically, with the next
+// response.
 type Issuer struct {
 	path      string // of the issuer's URL, as given
 	keySet    *Endpoint
@@ -23,9 +23,9 @@ type Issuer struct {
 	mu     sync.Mutex
 	origin string // scheme and host
 	server *httptest.Server
-	made   int // keys that have a name
+	made   int // the number of keys that have been named
 	keys   []published
-	fields map[string]any // that the metadata has changed; nil: removed
+	fields map[string]any // changed fields of the metadata; nil means removed
 }
 
 // A published key is one entry of the key set. One of PublishJWK has no key.
@@ -35,14 +35,14 @@ type published struct {
 	key *Key
 }
 
-// An Option is a choice at the making of an [Issuer].
+// An Option configures a new [Issuer].
 type Option func(*config)
 
 type config struct{ url, algorithm string }
 
-// WithURL sets the issuer's URL; the default is https://issuer.test. It may have a
-// path. A slash at its end stays in the name of the issuer, and is not doubled in
-// the URLs of its endpoints. [Issuer.Start] replaces scheme and host.
+// WithURL sets the issuer's URL. The default is https://issuer.test. It may have a path. A
+// trailing slash stays in the name of the issuer, but is not doubled in the URLs of its
+// endpoints. [Issuer.Start] replaces scheme and host.
 func WithURL(issuer string) Option { return func(c *config) { c.url = issuer } }
 
 // WithAlgorithm sets the algorithm of the first key; the default is ES256. See
@@ -62,13 +62,13 @@ func New(opts ...Option) *Issuer {
 	i := &Issuer{path: u.Path, origin: u.Scheme + "://" + u.Host, fields: make(map[string]any)}
 	dir := strings.TrimSuffix(u.Path, "/")
 	i.keySet = &Endpoint{issuer: i, path: dir + "/jwks.json", document: i.keyDocument}
-	i.discovery = &Endpoint{issuer: i, path: dir + "/.well-known/openid-configuration", document: i.metaDocument}
-	i.metadata = &Endpoint{issuer: i, path: "/.well-known/oauth-authorization-server" + dir, document: i.metaDocument}
+	i.discovery = &Endpoint{issuer: i, path: dir + "/.well-known/openid-configuration", document: i.metadataDocument}
+	i.metadata = &Endpoint{issuer: i, path: "/.well-known/oauth-authorization-server" + dir, document: i.metadataDocument}
 	i.Rotate(c.algorithm)
 	return i
 }
 
-// URL returns the name of the issuer, which tokens carry as iss.
+// URL returns the name of the issuer, which is the iss of its tokens.
 func (i *Issuer) URL() string { return i.base() + i.path }
 
 // KeySet returns the endpoint of the published keys.
@@ -82,9 +82,9 @@ func (i *Issuer) Discovery() *Endpoint { return i.discovery }
 // and 404.
 func (i *Issuer) Metadata() *Endpoint { return i.metadata }
 
-// SetMetadata sets a field of the metadata, which both endpoints of it serve: a
-// jwks_uri elsewhere, another issuer. The value is anything that
-// [json.Marshal] takes; nil removes the field.
+// SetMetadata sets a field of the metadata, which both of its endpoints serve, such as
+// another jwks_uri or issuer. The value is anything that [json.Marshal] accepts; nil removes
+// the field.
 func (i *Issuer) SetMetadata(field string, value any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -99,9 +99,9 @@ func (i *Issuer) Rotate(alg string) Key {
 	return k
 }
 
-// NewKey makes a key that is not published: RS256, RS384, RS512 and PS256, PS384,
-// PS512 of 2048 bits, which take a good part of a second to make; ES256, ES384,
-// ES512; EdDSA, or Ed25519, its name in RFC 9864.
+// NewKey makes a key without publishing it. The algorithms are RS256, RS384, RS512, PS256,
+// PS384 and PS512 with 2048 bits, which take a large part of a second to make; ES256, ES384
+// and ES512; and EdDSA, or Ed25519, its name in RFC 9864.
 func (i *Issuer) NewKey(alg string) Key {
 	private := generate(alg)
 	i.mu.Lock()
@@ -119,8 +119,8 @@ func (i *Issuer) Publish(k Key) {
 	i.keys = append(i.keys, published{kid: k.ID, jwk: jwk, key: &k})
 }
 
-// PublishJWK adds any JSON value to the end of the key set, as it is. Sign does
-// not use it. For a key set that is not JSON, see [Answer].
+// PublishJWK adds any JSON value unchanged to the end of the key set. Sign does not use it.
+// For a key set that is not JSON, see [Answer].
 func (i *Issuer) PublishJWK(jwk string) {
 	raw := json.RawMessage(jwk)
 	if !json.Valid(raw) {
@@ -130,7 +130,7 @@ func (i *Issuer) PublishJWK(jwk string) {
 		ID string `json:"kid"`
 	}
 	if err := json.Unmarshal(raw, &named); err != nil {
-		named.ID = "" // not an object, or with an odd kid, on purpose
+		named.ID = "" // not an object, or with an invalid kid, on purpose
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -144,8 +144,8 @@ func (i *Issuer) Withdraw(kid string) {
 	i.keys = slices.DeleteFunc(i.keys, func(p published) bool { return p.kid == kid })
 }
 
-// Key returns the key that signs: of those in the key set, the one published last.
-// It panics if there is none.
+// Key returns the key that signs: the last published key of the key set. It panics if there
+// is none.
 func (i *Issuer) Key() Key {
 	k, ok := i.signer()
 	if !ok {
@@ -154,7 +154,7 @@ func (i *Issuer) Key() Key {
 	return k
 }
 
-// ServeHTTP answers by the path alone, whatever the host.
+// ServeHTTP selects the endpoint by the path alone and ignores the host.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, e := range i.endpoints() {
 		if e.at(r.URL.Path) {
@@ -196,7 +196,7 @@ func (i *Issuer) keyDocument() []byte {
 	return marshal(map[string]any{"keys": keys})
 }
 
-func (i *Issuer) metaDocument() []byte {
+func (i *Issuer) metadataDocument() []byte {
 	issuer, dir, keys := i.URL(), strings.TrimSuffix(i.URL(), "/"), i.keySet.URL()
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	_ "crypto/sha512"
 )
 
-// A Key signs tokens. Issuers make them, see [Issuer.NewKey]; a literal with all
-// three fields is as good.
+// A Key signs tokens. Issuers make keys, see [Issuer.NewKey]; a literal with all
+// three fields can be used as well.
 type Key struct {
 	ID        string        // kid
 	Algorithm string        // alg, of RFC 7518 or RFC 8037
@@ -27,7 +27,7 @@ type Key struct {
 // Public returns the key that verifies.
 func (k Key) Public() crypto.PublicKey { return k.Private.Public() }
 
-// JWK returns the public key in JSON, with kid, alg and use, as the key set has it
+// JWK returns the public key as JSON, with kid, alg and use, as in the key set
 // (RFC 7517, section 4).
 func (k Key) JWK() json.RawMessage {
 	jwk := map[string]string{"kid": k.ID, "alg": k.Algorithm, "use": "sig"}
@@ -46,7 +46,7 @@ func (k Key) JWK() json.RawMessage {
 	case ed25519.PublicKey:
 		jwk["kty"], jwk["crv"], jwk["x"] = "OKP", "Ed25519", encode(pub)
 	default:
-		panic("jwkstest: this type of key is for PublishJWK")
+		panic("jwkstest: unsupported type of key: use PublishJWK")
 	}
 	return marshal(jwk)
 }
@@ -78,7 +78,7 @@ func (k Key) signature(input []byte) []byte {
 	return fixed
 }
 
-// hashOf returns the hash of an algorithm, 0 for those that hash by themselves.
+// hashOf returns the hash of an algorithm, or 0 for algorithms with a built-in hash.
 func hashOf(alg string) (crypto.Hash, crypto.SignerOpts) {
 	hashes := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}
 	if len(alg) != len("RS256") || hashes[alg[2:]] == 0 {

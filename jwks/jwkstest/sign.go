@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 )
 
-// A SignOption changes one token: who signs it, or what is wrong with it.
+// A SignOption changes one token: its key, its header, or what is wrong with it.
 type SignOption func(*token)
 
 type token struct {
@@ -15,8 +15,8 @@ type token struct {
 
 // Sign returns a token in compact serialization (RFC 7515, section 3.1). Its
 // header has alg, kid and typ JWT. The payload is the JSON of claims, or claims
-// itself if it is a []byte; nothing is added to it. The key is [Issuer.Key]; without
-// one, and without an option that signs, it panics.
+// itself if it is a []byte; nothing is added. The key is [Issuer.Key]. Sign panics if there
+// is no key and no option that signs.
 func (i *Issuer) Sign(claims any, opts ...SignOption) string {
 	t := token{header: make(map[string]any)}
 	if k, ok := i.signer(); ok {
@@ -36,8 +36,8 @@ func (i *Issuer) Sign(claims any, opts ...SignOption) string {
 	return input + "." + encode(t.signature([]byte(input)))
 }
 
-// SignedBy signs with this key, published or not. It sets alg and kid, so it comes
-// before options that change them.
+// SignedBy signs with this key, which need not be published. It sets alg and kid, so options
+// that change them must come after it.
 func SignedBy(k Key) SignOption {
 	return func(t *token) {
 		t.header = map[string]any{"alg": k.Algorithm, "kid": k.ID, "typ": "JWT"}
@@ -45,8 +45,8 @@ func SignedBy(k Key) SignOption {
 	}
 }
 
-// WithHeader sets a field of the header; nil removes it. What it says need not be
-// true: the key signs by its own algorithm.
+// WithHeader sets a field of the header; nil removes it. The key signs with its own
+// algorithm, whatever the header says.
 func WithHeader(field string, value any) SignOption {
 	return func(t *token) {
 		t.header[field] = value
@@ -56,7 +56,7 @@ func WithHeader(field string, value any) SignOption {
 	}
 }
 
-// Unsigned is the attack with the algorithm none, which has an empty signature.
+// Unsigned is the attack with the algorithm none and an empty signature.
 func Unsigned() SignOption {
 	return func(t *token) {
 		t.header["alg"] = "none"
@@ -64,7 +64,7 @@ func Unsigned() SignOption {
 	}
 }
 
-// Tampered makes the signature wrong, and leaves its length.
+// Tampered makes the signature wrong without changing its length.
 func Tampered() SignOption {
 	return func(t *token) {
 		signature := t.signature
@@ -76,9 +76,8 @@ func Tampered() SignOption {
 	}
 }
 
-// HMAC signs by HS256 with a secret. With the public key as the secret, in
-// whatever encoding, it is the attack on verifiers that let the token choose the
-// algorithm.
+// HMAC signs with HS256 and a secret. With the public key as the secret, in any encoding,
+// it is the attack on verifiers that let the token choose the algorithm.
 func HMAC(secret []byte) SignOption {
 	return func(t *token) {
 		t.header["alg"] = "HS256"

@@ -21,7 +21,7 @@ const (
 	defaultTimeout  = time.Second
 	defaultMaxValue = 64 << 20
 
-	fileMode = 0o600 // records hold what the origins answered, credentials included
+	fileMode = 0o600 // records contain responses, which may include credentials
 )
 
 var (
@@ -31,12 +31,12 @@ var (
 )
 
 // A Store is a [store.Storage] in one bucket of a bbolt file. Make one with [Open]
-// or [New]. All methods may be called from many goroutines at once. A List is sorted
-// by key. It reads page after page, so that it holds up no writer: what is written
-// between two pages shows in the second.
+// or [New]. All methods are safe for concurrent use. A List is sorted by key. It reads
+// page by page so that it does not block writers; the second page shows what was
+// written after the first.
 //
-// Besides the errors of the contract, a Store returns those of bbolt and of the file
-// system, wrapped; none has a key or a value in its text.
+// Besides the errors of the contract, a Store returns wrapped errors of bbolt and of
+// the file system. Their texts contain neither keys nor values.
 type Store struct {
 	db     *bolt.DB
 	bucket []byte
@@ -45,13 +45,13 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool           // guarded by mu
-	calls  sync.WaitGroup // those under way; Add under mu, and not once closed
+	calls  sync.WaitGroup // calls in progress; Add is called under mu, and never after closed is set
 
 	breakOnce sync.Once
-	broken    chan struct{} // closed when bbolt panicked where it holds locks
+	broken    chan struct{} // closed when bbolt has panicked while it held locks
 }
 
-// An Option changes what [Open] and [New] make.
+// An Option configures a store that [Open] or [New] returns.
 type Option func(*config)
 
 type config struct {
@@ -68,27 +68,28 @@ func configure(opts []Option) config {
 	return c
 }
 
-// WithMaxValue sets the largest value in bytes. Store of more returns
-// [store.ErrTooLarge]. The default is 64 MiB; bbolt itself takes nearly 2 GiB.
+// WithMaxValue sets the size limit for values, in bytes. Store returns
+// [store.ErrTooLarge] for a larger value. The default is 64 MiB; bbolt itself allows
+// almost 2 GiB.
 func WithMaxValue(n int64) Option {
 	return func(c *config) { c.maxValue = n }
 }
 
-// WithBucket names the bucket that [Open] uses; the default is "everfresh".
+// WithBucket sets the bucket that [Open] uses. The default is "everfresh".
 func WithBucket(name string) Option {
 	return func(c *config) { c.bucket = name }
 }
 
-// WithTimeout bounds how long [Open] waits for a file that is open elsewhere. The
-// default is a second. It must be positive: Open never waits for ever.
+// WithTimeout limits how long [Open] waits for a file that is open elsewhere. The
+// default is one second. It must be positive, so that Open cannot wait forever.
 func WithTimeout(d time.Duration) Option {
 	return func(c *config) { c.timeout = d }
 }
 
-// Open opens the bbolt file at path, and makes it, readable by its owner only, if
-// there is none. Its directory must exist. Open returns [store.ErrUnavailable] if the
+// Open opens the bbolt file at path. If there is none, Open creates it, readable only
+// by its owner; the directory must exist. Open returns [store.ErrUnavailable] if the
 // file is open elsewhere, and [store.ErrCorrupt] if it is not a bbolt file. Close
-// closes it.
+// closes the file.
 func Open(path string, opts ...Option) (*Store, error) {
 	c := configure(opts)
 	if c.timeout <= 0 {
@@ -108,21 +109,21 @@ func Open(path string, opts ...Option) (*Store, error) {
 	switch {
 	case err == nil:
 		return s, nil
-	case errors.Is(err, errDamaged): // closing may wait for ever
+	case errors.Is(err, errDamaged): // closing it could block forever
 		return nil, err
 	}
 	return nil, errors.Join(err, db.Close())
 }
 
-// New returns a store in the named bucket of db, and makes the bucket if there is
-// none. db stays the caller's, who closes it after the store; the store's Close does
-// not. A db opened with ReadOnly serves Load and List if it has the bucket.
+// New returns a store in the named bucket of db, which it creates if it does not
+// exist. The caller still owns db, and closes it after the store; the store's Close
+// does not. A db opened with ReadOnly supports Load and List if it has the bucket.
 // WithBucket and WithTimeout have no effect on New.
 func New(db *bolt.DB, bucket string, opts ...Option) (*Store, error) {
 	s := &Store{db: db, bucket: []byte(bucket), max: configure(opts).maxValue, broken: make(chan struct{})}
 	_, err := guard(func() (struct{}, error) { return struct{}{}, s.makeBucket() }, s.breakDown)
 	if err != nil {
-		return nil, fmt.Errorf("boltstore: make the bucket: %w", classify(err))
+		return nil, fmt.Errorf("boltstore: create the bucket: %w", classify(err))
 	}
 	return s, nil
 }
@@ -138,8 +139,8 @@ func (s *Store) makeBucket() error {
 	})
 }
 
-// syncDir makes the name of a new file as durable as its contents. bbolt leaves
-// that to its caller. Windows has no such call and does not need it.
+// syncDir makes the name of a new file as durable as its contents. bbolt leaves that
+// to its caller. Windows has no such call and does not need one.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -163,9 +164,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-// Close waits for the calls under way, and closes the file if [Open] opened it.
-// Every later call but Close returns [store.ErrClosed]. A List that has begun goes
-// on with the page it has.
+// Close waits for calls in progress and closes the file if [Open] opened it. Every
+// later call except Close returns [store.ErrClosed]. A List in progress still yields
+// the page that it has read.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	first := !s.closed
@@ -182,7 +183,7 @@ func (s *Store) Close() error {
 	}()
 	select {
 	case <-ended:
-	case <-s.broken: // what waits for a lost lock never ends
+	case <-s.broken: // a call that waits for a lost lock never returns
 	}
 	if !s.owned {
 		return nil

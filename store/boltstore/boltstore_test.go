@@ -72,7 +72,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a file that is not bbolt's", path, boltstore.WithBucket("b"), store.ErrCorrupt},
 		{"a directory that is not there", filepath.Join(path+".d", "records.db"), boltstore.WithBucket("b"), os.ErrNotExist},
 		{"a bucket without a name", newPath(t), boltstore.WithBucket(""), bolterrors.ErrBucketNameRequired},
-		{"to wait for ever", newPath(t), boltstore.WithTimeout(0), nil},
+		{"to wait forever", newPath(t), boltstore.WithTimeout(0), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := boltstore.Open(tt.path, tt.opt)
@@ -171,7 +171,7 @@ func TestReadOnlyFile(t *testing.T) {
 }
 
 // TestBucketIsGone proves that a store does not make its bucket again, whose versions
-// would begin anew.
+// would begin again.
 func TestBucketIsGone(t *testing.T) {
 	db := openDB(t, newPath(t))
 	s := newStore(t, db)
@@ -206,11 +206,11 @@ func TestForeignEntries(t *testing.T) {
 		t.Errorf("Load of a short entry = %v, want %v", err, store.ErrCorrupt)
 	}
 	versions := make(map[string]store.Version)
-	for meta, err := range s.List(ctx, "") {
+	for info, err := range s.List(ctx, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		versions[meta.Key] = meta.Version
+		versions[info.Key] = info.Version
 	}
 	if len(versions) != 2 || versions["k"] == "" || versions["short"] == "" {
 		t.Errorf("List yields %v, want k and short with their versions", versions)
@@ -237,9 +237,9 @@ func TestListOfManyPages(t *testing.T) {
 	}
 	wg.Wait()
 	seen := 0
-	for meta, err := range s.List(t.Context(), "k") {
-		if want := fmt.Sprintf("k%04d", seen); err != nil || meta.Key != want {
-			t.Fatalf("item %d is %q, %v, want %s", seen, meta.Key, err, want)
+	for info, err := range s.List(t.Context(), "k") {
+		if want := fmt.Sprintf("k%04d", seen); err != nil || info.Key != want {
+			t.Fatalf("item %d is %q, %v, want %s", seen, info.Key, err, want)
 		}
 		if seen == 0 {
 			put(t, s, "j", "")

@@ -14,8 +14,8 @@ import (
 
 var (
 	errNoBucket = errors.New("the bucket is missing")
-	// errDamaged leaves the panic out: one of bbolt's has a key in its text.
-	errDamaged = fmt.Errorf("bbolt panicked, as it does on a damaged file: %w", store.ErrCorrupt)
+	// errDamaged leaves out the panic's text: one of bbolt's panics contains a key.
+	errDamaged = fmt.Errorf("bbolt panicked; the file is probably damaged: %w", store.ErrCorrupt)
 )
 
 type result[T any] struct {
@@ -23,8 +23,8 @@ type result[T any] struct {
 	err   error
 }
 
-// do runs f in a goroutine and returns what it returns, or the error of ctx if that
-// ends first. What f leaves behind then must not be shared with the caller.
+// do runs f in a goroutine and returns its results, or the error of ctx if ctx ends
+// first. As f then goes on, it must not share anything with the caller.
 func do[T any](ctx context.Context, s *Store, op string, f func() (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -33,12 +33,16 @@ func do[T any](ctx context.Context, s *Store, op string, f func() (T, error)) (T
 	if err := s.begin(); err != nil {
 		return none, err
 	}
+
+	// The buffer lets the goroutine end if the caller has left.
 	done := make(chan result[T], 1)
 	go func() {
 		defer s.calls.Done()
 		value, err := guard(f, s.breakDown)
 		done <- result[T]{value, err}
 	}()
+
+	// Return with the first of: the result, a broken store, the end of ctx.
 	select {
 	case r := <-done:
 		if r.err != nil {
@@ -52,7 +56,7 @@ func do[T any](ctx context.Context, s *Store, op string, f func() (T, error)) (T
 	}
 }
 
-// begin counts a call that the caller must end with s.calls.Done.
+// begin counts a call, which the caller ends with s.calls.Done.
 func (s *Store) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,15 +72,15 @@ func (s *Store) begin() error {
 	}
 }
 
-// breakDown makes every call end, of which any may wait for a lock of db that nobody
-// will give back.
+// breakDown makes every call return: any of them may wait for a lock of db that will
+// never be released.
 func (s *Store) breakDown() {
 	s.breakOnce.Do(func() { close(s.broken) })
 }
 
-// guard calls f, and turns a panic into errDamaged and a call of panicked. A file
-// that was truncated under its mapping faults when it is read; without
-// SetPanicOnFault that ends the process.
+// guard calls f. If f panics, guard calls panicked and returns errDamaged. Reading a
+// mapped file that has been truncated is a memory fault, which would end the process
+// without SetPanicOnFault.
 func guard[T any](f func() (T, error), panicked func()) (value T, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -88,14 +92,14 @@ func guard[T any](f func() (T, error), panicked func()) (value T, err error) {
 	return f()
 }
 
-// view calls f with the bucket in a transaction that reads. It must not outlast a
-// page: while it runs, the file cannot grow.
+// view calls f with the bucket in a read transaction. The transaction must not last
+// longer than one page, because the file cannot grow while it runs.
 func (s *Store) view(f func(b *bolt.Bucket) error) error {
 	return s.db.View(func(tx *bolt.Tx) error { return s.inBucket(tx, f) })
 }
 
-// update calls f with the bucket in a transaction that is committed, and synced, if
-// f returns nil. If ctx has ended before it is its turn, nothing happens.
+// update calls f with the bucket in a transaction, which is committed and synced if f
+// returns nil. If ctx ends before the transaction begins, nothing happens.
 func (s *Store) update(ctx context.Context, f func(b *bolt.Bucket) error) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		if err := ctx.Err(); err != nil {
@@ -105,8 +109,8 @@ func (s *Store) update(ctx context.Context, f func(b *bolt.Bucket) error) error 
 	})
 }
 
-// inBucket calls f with the bucket. A panic in it, unlike one when a transaction
-// begins or ends, leaves no lock behind.
+// inBucket calls f with the bucket. A panic in f leaves no lock behind, unlike one at
+// the beginning or the end of a transaction.
 func (s *Store) inBucket(tx *bolt.Tx, f func(b *bolt.Bucket) error) error {
 	_, err := guard(func() (struct{}, error) {
 		b := tx.Bucket(s.bucket)
@@ -118,7 +122,7 @@ func (s *Store) inBucket(tx *bolt.Tx, f func(b *bolt.Bucket) error) error {
 	return err
 }
 
-// wrap says what failed, unless err is an answer that the contract provides for.
+// wrap adds the operation that failed, unless err is a regular result of the contract.
 func wrap(op string, err error) error {
 	var conflict *store.ConflictError
 	switch {
@@ -129,8 +133,9 @@ func wrap(op string, err error) error {
 	return fmt.Errorf("boltstore: %s: %w", op, classify(err))
 }
 
-// classify adds the contract's error to one of bbolt's. The others are permanent:
-// a full disk, for instance, is not a store that cannot be reached.
+// classify adds the contract's error to an error of bbolt. Errors for which it has
+// none are permanent: a full disk, for instance, does not mean that the store cannot
+// be reached.
 func classify(err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):

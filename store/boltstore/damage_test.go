@@ -121,7 +121,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killAfter starts this test anew as a writer, kills it after a number of writes, and
+// killAfter starts this test again as a writer, kills it after a number of writes, and
 // returns the last one it reported.
 func killAfter(t *testing.T, path string, from, writes int) (last int) {
 	t.Helper()

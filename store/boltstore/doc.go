@@ -1,6 +1,6 @@
 // Package boltstore keeps records in one bbolt file: durable, embedded, for one
-// process. It is the store for many records that one process owns; files, a record
-// each, are simpler for few, and a server is needed for many processes.
+// process. Use it for many records that one process owns. For few records, one file
+// for each is simpler (package filestore); many processes need a server.
 //
 //	s, err := boltstore.Open("records.db")
 //	if err != nil {
@@ -9,9 +9,9 @@
 //	defer s.Close()
 //	cache := everfresh.NewCache(ctx, everfresh.WithStorage(s))
 //
-// [Open] owns the file. [New] takes a bucket of a file that the program has open
-// anyway, and leaves closing it to the program; any number of stores may share a
-// file, and a bucket.
+// A store made with [Open] owns the file. [New] uses a bucket of a file that the
+// program has already opened, and leaves closing the file to the program. Any number
+// of stores may share a file, and even a bucket.
 //
 // # One process
 //
@@ -20,31 +20,32 @@
 //
 // # Durability
 //
-// A write that returned nil has been synced to the disk and survives a crash of the
-// process, of the system and of the power, unless the program that owns the file set
-// NoSync. Every write is a transaction of its own: all of it happens or nothing. It
-// costs one or two syncs, some milliseconds on most disks, and only one write runs
-// at a time. Reads wait for nobody, but while the file grows.
+// A write that returned nil has been synced to the disk. It survives a crash of the
+// process or the system and a loss of power, unless the program that owns the file
+// has set NoSync. Every write is a transaction of its own and therefore atomic. It
+// costs one or two syncs, a few milliseconds on most disks, and only one write runs
+// at a time. Reads do not wait, except while the file grows.
 //
 // # The bucket
 //
-// A key is stored after the byte 'k', because bbolt has no empty keys; a value after
-// its version, eight bytes in big-endian order. Versions are the bucket's sequence,
-// which bbolt stores with it: they only grow, and outlive their items. Whoever
-// deletes the bucket or sets its sequence back breaks that rule of the contract. A
-// file never shrinks; the space of deleted items is used again. To give it back to
-// the system, copy the closed file with the command bbolt compact.
+// A stored key begins with the byte 'k', because bbolt does not allow empty keys. A
+// stored value begins with its version, eight bytes in big-endian order. Versions are
+// numbers of the bucket's sequence, which bbolt stores with the bucket: they only
+// grow, and are not reused when an item is deleted. Deleting the bucket or resetting
+// its sequence breaks that rule of the contract. A file never shrinks; the space of
+// deleted items is reused. To return it to the system, copy the closed file with the
+// command bbolt compact.
 //
 // # Contexts
 //
 // bbolt waits for its locks and for the disk without a context. Each call therefore
-// runs in a goroutine, which is left behind when ctx ends; a write that has not
-// begun by then does nothing. Close waits for all of them.
+// runs in a goroutine, which the caller leaves behind when ctx ends. A write that has
+// not begun by then does nothing. Close waits for all these goroutines.
 //
 // # Damage
 //
-// bbolt reports a damaged or truncated file in panics and memory faults. They become
-// errors that are [store.ErrCorrupt]. After one at the beginning or end of a
-// transaction, where bbolt holds locks, the store refuses every call; Close then
-// leaves the file open and says so.
+// On a damaged or truncated file, bbolt panics or causes a memory fault. Both are
+// reported as [store.ErrCorrupt]. If it happens at the beginning or the end of a
+// transaction, where bbolt holds locks, the store rejects every further call; Close
+// then leaves the file open and returns an error that says so.
 package boltstore

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	keyMark    = 'k' // before every key, as bbolt has no empty ones
-	versionLen = 8   // before every value
-	pageLen    = 256 // items a List reads in one transaction
+	keyMark    = 'k' // precedes every key, because bbolt does not allow empty ones
+	versionLen = 8   // precedes every value
+	pageLen    = 256 // number of items that a List reads in one transaction
 
-	// damagedVersion is the version of an item too short to have one, so that it can
-	// be listed, and replaced or deleted under a condition.
+	// damagedVersion is the version of an item that is too short to contain one, so
+	// that it can be listed, and replaced or deleted with a condition.
 	damagedVersion = store.Version("damaged")
 )
 
@@ -106,34 +106,34 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 				return
 			}
 			if more = len(page) == pageLen; more {
-				from = page[pageLen-1].Key + "\x00" // the least key after it
+				from = page[pageLen-1].Key + "\x00" // the smallest key after it
 			}
 		}
 	}
 }
 
-// yieldPage reports whether the loop goes on.
+// yieldPage yields the items of page and reports whether the loop continues.
 func yieldPage(ctx context.Context, page []store.Meta, yield func(store.Meta, error) bool) bool {
-	for _, meta := range page {
+	for _, info := range page {
 		if err := ctx.Err(); err != nil {
 			yield(store.Meta{}, err)
 			return false
 		}
-		if !yield(meta, nil) {
+		if !yield(info, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-// page returns the first items from the key from on whose keys begin with prefix.
+// page returns the first items, from the key from on, whose keys begin with prefix.
 func (s *Store) page(prefix, from string) ([]store.Meta, error) {
 	var page []store.Meta
 	err := s.view(func(b *bolt.Bucket) error {
 		c := b.Cursor()
 		mark := encodeKey(prefix)
 		for k, entry := c.Seek(encodeKey(from)); bytes.HasPrefix(k, mark) && len(page) < pageLen; k, entry = c.Next() {
-			if entry == nil { // a bucket in the bucket is not ours
+			if entry == nil { // a nested bucket, which is not ours
 				continue
 			}
 			page = append(page, store.Meta{

@@ -10,7 +10,7 @@ import (
 	"github.com/everfresh-go/everfresh/store/tiered"
 )
 
-// TestConformanceWrapped has the wrappers round the store.
+// TestConformanceWrapped has the wrappers around the store.
 func TestConformanceWrapped(t *testing.T) {
 	ring, err := sealed.NewKeyRing(sealed.Key{ID: "1", Secret: sealed.NewSecret()})
 	if err != nil {

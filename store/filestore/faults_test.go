@@ -29,7 +29,7 @@ func (t *faultTree) fault() error {
 	if now := t.steps == t.at || t.sticky && t.steps > t.at; t.err == nil || !now {
 		return nil
 	}
-	return &fs.PathError{Op: "fault", Path: "a-path-nobody-should-see", Err: t.err}
+	return &fs.PathError{Op: "fault", Path: "a-path-that-must-not-show", Err: t.err}
 }
 
 func (t *faultTree) Open(name string) (readFile, error) {
@@ -188,7 +188,7 @@ var faultOps = []faultOp{
 
 var faultErrs = []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EMFILE}
 
-// TestFaultAtEveryStep: whatever fails, the caller hears of it, the old record can
+// TestFaultAtEveryStep: whatever fails, the caller gets an error, the old record can
 // be read, and the same call works when the fault is gone.
 func TestFaultAtEveryStep(t *testing.T) {
 	for _, op := range faultOps {
@@ -331,7 +331,7 @@ type badFile struct{ readFile }
 
 func (badFile) Read([]byte) (int, error) { return 0, syscall.EIO }
 
-// TestBadPlaceOnDisk: a record that cannot be read does not stop its key for ever.
+// TestBadPlaceOnDisk: a record that cannot be read does not stop its key forever.
 func TestBadPlaceOnDisk(t *testing.T) {
 	disk := &badDisk{tree: newMemTree()}
 	s, err := memStore(disk)

@@ -22,11 +22,11 @@ var (
 const (
 	defaultMaxValue   = 64 << 20
 	defaultQuarantine = 100
-	// sweepWait bounds how long Open waits for other processes to end their writes.
+	// sweepWait limits how long Open waits for writes of other processes.
 	sweepWait = 5 * time.Second
 )
 
-// The places of a directory.
+// The subdirectories of a store.
 const (
 	recordsDir    = "records"
 	tmpDir        = "tmp"
@@ -41,25 +41,25 @@ type config struct {
 	quarantine int
 }
 
-// WithMaxValue sets the length in bytes of the largest value that Store takes. The
-// default is 64 MiB. Load reads any record that is there.
+// WithMaxValue sets the size limit for values in Store, in bytes. The default is 64 MiB.
+// Load has no limit.
 func WithMaxValue(n int64) Option {
 	return func(c *config) { c.maxValue = n }
 }
 
-// WithQuarantine sets how many damaged records are kept; the oldest make room. The
-// default is 100. With 0 a damaged record is gone when it is replaced or deleted.
+// WithQuarantine sets how many damaged records are kept; the oldest are removed first.
+// The default is 100. With 0, a damaged record is removed when it is replaced or deleted.
 func WithQuarantine(n int) Option {
 	return func(c *config) { c.quarantine = n }
 }
 
-// A Store is a [store.Storage] in a directory. Make one with [Open]. All methods
-// may be called from many goroutines at once, and other Stores and processes may
-// use the directory. It starts no goroutines.
+// A Store is a [store.Storage] in a directory. Make one with [Open]. All methods are safe
+// for concurrent use, and other Stores and processes may use the same directory. A Store
+// starts no goroutines.
 //
-// A List is sorted by the hash of the key, and reads the names when its loop begins
-// and each record when its turn comes. It checks what it yields but not the values,
-// which only Load reads.
+// A List is sorted by the hash of the key. It reads the names when the loop begins and
+// the header of each record when it yields the record. It checks the headers, but not the
+// values, which only Load reads.
 type Store struct {
 	tree    tree
 	lock    *lock
@@ -68,23 +68,25 @@ type Store struct {
 
 	closing sync.Once
 	done    chan struct{}  // closed by Close
-	calls   sync.WaitGroup // those under way
+	calls   sync.WaitGroup // calls in progress
 	mu      sync.Mutex
-	closed  bool // guarded by mu, as is each Add to calls
+	closed  bool // guarded by mu, which also guards each Add to calls
 }
 
-// Open opens the store in dir, and creates what is missing: dir, its parents, and
-// what is in it. It removes files that a crash left half written, unless other
-// processes keep the directory locked for 5 s; the next Open does it then. Damaged
-// records are no error of Open. Whoever opened a Store closes it.
+// Open opens the store in dir. It creates dir, its parents and its subdirectories if they
+// are missing. It removes incomplete files that a crash has left, unless other processes
+// lock the directory for 5 s; in that case a later Open removes them. Open does not fail
+// because of damaged records. The caller closes the Store.
 func Open(dir string, opts ...Option) (*Store, error) {
 	conf := config{maxValue: defaultMaxValue, quarantine: defaultQuarantine}
 	for _, opt := range opts {
 		opt(&conf)
 	}
 	if conf.maxValue < 0 || conf.quarantine < 0 {
-		return nil, errors.New("filestore: an option is negative")
+		return nil, errors.New("filestore: negative value for an option")
 	}
+
+	// Everything below is opened through root, so no link can lead out of dir.
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("filestore: %w", err)
 	}
@@ -96,6 +98,8 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("filestore: %w", err), root.Close())
 	}
+
+	// From here on, Close closes both files.
 	s := newStore(rootTree{root}, newLock(fileLock{file}), conf)
 	s.closers = []io.Closer{file, root}
 	if err := s.prepare(); err != nil {
@@ -108,7 +112,7 @@ func newStore(t tree, l *lock, conf config) *Store {
 	return &Store{tree: t, lock: l, conf: conf, done: make(chan struct{})}
 }
 
-// prepare creates the directories and removes what crashes left.
+// prepare creates the directories and removes incomplete files.
 func (s *Store) prepare() error {
 	for _, dir := range []string{recordsDir, tmpDir, quarantineDir} {
 		if err := s.tree.Mkdir(dir); err != nil {
@@ -122,7 +126,7 @@ func (s *Store) prepare() error {
 	defer cancel()
 	err := s.lock.take(ctx, s.done)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // somebody writes; what is in tmp may be in use
+		return nil // another process writes; the files in tmp may be in use
 	}
 	if err != nil {
 		return err
@@ -155,9 +159,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return ioError("read the directory", err)
 }
 
-// Close waits for the calls under way, of which those that wait for the lock return
-// [store.ErrClosed], and frees the directory. Every later call but Close returns
-// ErrClosed.
+// Close waits for calls in progress and releases the directory. Calls that wait for the
+// lock return [store.ErrClosed], and so does every later call except Close.
 func (s *Store) Close() error {
 	var errs []error
 	s.closing.Do(func() {
@@ -173,8 +176,8 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// begin notes that a call is under way, unless a call with ctx and key must fail.
-// The caller ends it with s.calls.Done.
+// begin counts a call, unless the call fails because of ctx, key or a closed store. The
+// caller ends it with s.calls.Done.
 func (s *Store) begin(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -191,8 +194,8 @@ func (s *Store) begin(ctx context.Context, key string) error {
 	return nil
 }
 
-// ioError says what the store did when the file system failed, without file names.
-// It is nil if err is.
+// ioError returns an error with the operation that failed and without file names. It
+// returns nil if err is nil.
 func ioError(op string, err error) error {
 	if err == nil {
 		return nil
@@ -200,7 +203,7 @@ func ioError(op string, err error) error {
 	return fmt.Errorf("filestore: %s: %w: %w", op, store.ErrUnavailable, withoutNames(err))
 }
 
-// withoutNames returns what the system said.
+// withoutNames returns the system's error inside err, without file names.
 func withoutNames(err error) error {
 	var (
 		path *fs.PathError

@@ -17,7 +17,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// TestDirectory: names tell nothing of keys, and nobody else can read the files.
+// TestDirectory: names show nothing of keys, and no other user can read the files.
 func TestDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "parents", "store")
 	s := openStore(t, dir)
@@ -139,16 +139,16 @@ func TestQuarantineDropsTheOldest(t *testing.T) {
 		}
 		put(t, s, key, "new")
 	}
-	var kept []string
+	var left []string
 	for _, name := range filesIn(t, dir, quarantineDir) {
 		b, err := os.ReadFile(filepath.Join(dir, quarantineDir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept = append(kept, string(b))
+		left = append(left, string(b))
 	}
-	if want := []string{"damaged b", "damaged c"}; !slices.Equal(kept, want) {
-		t.Errorf("in quarantine: %q, want %q", kept, want)
+	if want := []string{"damaged b", "damaged c"}; !slices.Equal(left, want) {
+		t.Errorf("in quarantine: %q, want %q", left, want)
 	}
 }
 
@@ -214,9 +214,9 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// TestOpenWhileSomebodyWrites: Open does not wait for ever, and does not take away
+// TestOpenDuringAWrite: Open does not wait forever, and does not take away
 // what may be in use.
-func TestOpenWhileSomebodyWrites(t *testing.T) {
+func TestOpenDuringAWrite(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		writer := openStore(t, dir)

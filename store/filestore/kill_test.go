@@ -30,7 +30,7 @@ const (
 	counts    = 20
 )
 
-// TestChild has no meaning but in the processes that the tests below start.
+// TestChild only has a meaning in the processes that the tests below start.
 func TestChild(t *testing.T) {
 	dir := os.Getenv(childDir)
 	switch os.Getenv(childRole) {

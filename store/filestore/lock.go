@@ -13,16 +13,16 @@ const (
 	lockPollMax = 10 * time.Millisecond
 )
 
-// A locker is a lock that excludes other handles, in this process and in others.
+// A locker is a lock that excludes other handles, in this process and in other ones.
 type locker interface {
 	TryLock() (bool, error)
 	Unlock() error
 }
 
-// A lock is what a write holds. The system's lock cannot be waited for with a
-// context, so that a write that does not get it asks again.
+// A lock is the lock that a write holds. Waiting for the system's lock cannot be cancelled
+// by a context, so a write that does not get the lock tries again after a pause.
 type lock struct {
-	turn chan struct{} // holds one value while nobody in this Store has the lock
+	turn chan struct{} // holds a token while no call of this Store has the lock
 	file locker
 }
 
@@ -32,7 +32,7 @@ func newLock(file locker) *lock {
 	return l
 }
 
-// take waits for the lock until ctx ends, or done.
+// take waits for the lock until ctx ends or done is closed.
 func (l *lock) take(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-l.turn:
@@ -70,14 +70,14 @@ func (l *lock) poll(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// release gives the lock back. If the system refuses, which it has no reason to,
-// later writes of this Store work and others wait until it is closed.
+// release releases the lock. If the system fails to do so, for which there is no known
+// reason, writes of this Store still work, but others wait until it is closed.
 func (l *lock) release() {
 	_ = l.file.Unlock()
 	l.turn <- struct{}{}
 }
 
-// A fileLock locks an open file; the system drops the lock when the process ends.
+// A fileLock locks an open file. The system releases the lock when the process ends.
 type fileLock struct{ file *os.File }
 
 // control calls f with the descriptor of the file, which stays open meanwhile.

@@ -4,8 +4,8 @@ package filestore
 
 import "errors"
 
-// TryLock implements locker. Without a lock that dies with its process there is no
-// safe way to share a directory, so that Open fails here.
+// TryLock implements locker. Without a lock that the system releases when its process
+// ends, there is no safe way to share a directory, so Open fails on these systems.
 func (fileLock) TryLock() (bool, error) { return false, errors.ErrUnsupported }
 
 // Unlock implements locker.

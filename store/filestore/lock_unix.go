@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// TryLock implements locker. Unlike fcntl's, a lock of flock belongs to the open
-// file: it also excludes other Stores of this process.
+// TryLock implements locker. Unlike a lock of fcntl, a lock of flock belongs to the open
+// file, so it also excludes other Stores of this process.
 func (l fileLock) TryLock() (bool, error) {
 	err := l.control(func(fd uintptr) error {
 		return syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -20,8 +20,8 @@ const (
 	errorIOPending      = syscall.Errno(997)
 )
 
-// TryLock implements locker: it locks the first byte of the file, which need not
-// exist.
+// TryLock implements locker: it locks the first byte of the file, even if the file is
+// empty.
 func (l fileLock) TryLock() (bool, error) {
 	err := l.control(func(fd uintptr) error {
 		var region syscall.Overlapped

@@ -11,7 +11,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// TestPipeInPlaceOfARecord: an open of a pipe would wait for ever.
+// TestPipeInPlaceOfARecord: an open of a pipe would wait forever.
 func TestPipeInPlaceOfARecord(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)

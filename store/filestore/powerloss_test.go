@@ -27,7 +27,7 @@ const absent = "\x00absent"
 type powerTest struct {
 	disk    *memTree
 	settled map[string]string // what each key must have: the last write that returned
-	writing map[string]string // what it may have too: the write under way
+	writing map[string]string // what it may have too: the write in progress
 
 	states, torn, lost, failed int
 }
@@ -148,7 +148,7 @@ func TestPowerLossWhileADamagedRecordIsReplaced(t *testing.T) {
 	}
 }
 
-// TestDeleteOfAbsentKeyIsDurable: somebody else's Delete may have ended before its
+// TestDeleteOfAbsentKeyIsDurable: another process's Delete may have ended before its
 // sync, and its removal must not come undone after one that returned.
 func TestDeleteOfAbsentKeyIsDurable(t *testing.T) {
 	disk := newMemTree()

@@ -62,8 +62,8 @@ func (h *header) encode() []byte {
 	return append(b, sum[:]...)
 }
 
-// readHeader reads the header of the record in a file of this name and size. An
-// error is store.ErrCorrupt, or that of r.
+// readHeader reads the header of the record in a file with this name and size. An error
+// wraps store.ErrCorrupt or is the error of r.
 func readHeader(r io.Reader, name string, size int64) (*header, error) {
 	b := make([]byte, fixedLen, fixedLen+store.MaxKeyLen+sha256.Size)
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -89,7 +89,7 @@ func readHeader(r io.Reader, name string, size int64) (*header, error) {
 	copy(h.version[:], rest[2+8:])
 	copy(h.sum[:], rest[2+8+versionLen:])
 	if fileName(h.key) != name {
-		return nil, damaged("it belongs to another key")
+		return nil, damaged("the record belongs to another key")
 	}
 	if uint64(size) != h.length()+h.size { //nolint:gosec // No file has a negative size.
 		return nil, damaged("wrong length of the value")
@@ -102,7 +102,7 @@ func (h *header) readValue(r io.Reader) ([]byte, error) {
 	if h.size > math.MaxInt {
 		return nil, fmt.Errorf("filestore: %w for this machine", store.ErrTooLarge)
 	}
-	value := make([]byte, h.size) // no more than the file has
+	value := make([]byte, h.size) // not more than the size of the file
 	if _, err := io.ReadFull(r, value); err != nil {
 		return nil, readError(err)
 	}
@@ -112,8 +112,8 @@ func (h *header) readValue(r io.Reader) ([]byte, error) {
 	return value, nil
 }
 
-// errUnreadable says that the disk does not give back what is in a record.
-var errUnreadable = errors.New("its bytes cannot be read")
+// errUnreadable says that the disk cannot read a record.
+var errUnreadable = errors.New("the bytes cannot be read")
 
 func readError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -26,7 +26,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Item, error) {
 	return store.Item{Key: key, Value: value, Version: h.id()}, nil
 }
 
-// Store implements [store.Storage]. When it has returned nil, the value is on disk.
+// Store implements [store.Storage]. When it returns nil, the value is on disk.
 func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 	if err := s.begin(ctx, key); err != nil {
 		return "", err
@@ -35,11 +35,13 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	if int64(len(value)) > s.conf.maxValue {
 		return "", store.ErrTooLarge
 	}
-	h := newHeader(key, value) // before the lock, which others wait for
+	h := newHeader(key, value) // before taking the lock, to hold it only briefly
 	if err := s.lock.take(ctx, s.done); err != nil {
 		return "", err
 	}
 	defer s.lock.release()
+
+	// Check the condition and write while no other process can.
 	name := fileName(key)
 	old, err := s.find(name, cond)
 	if err != nil {
@@ -54,8 +56,7 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	return h.id(), nil
 }
 
-// Delete implements [store.Storage]. When it has returned nil, it is on disk that
-// the key is absent.
+// Delete implements [store.Storage]. When it returns nil, the deletion is on disk.
 func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) error {
 	if err := s.begin(ctx, key); err != nil {
 		return err
@@ -71,7 +72,7 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	case err != nil:
 		return err
 	case old.broken:
-		err = s.setAside(name)
+		err = s.quarantine(name)
 	case old.version != "" && !cond.Holds(old.version):
 		return &store.ConflictError{Current: old.version}
 	case old.version != "":
@@ -80,19 +81,19 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	if err != nil {
 		return ioError("remove a record", err)
 	}
-	// Also if the key was absent: whoever deleted it may not have come to the sync.
+	// Sync even if the key was absent: the process that deleted it may have died before.
 	return ioError("sync the records", s.tree.Sync(recordsDir))
 }
 
-// A found is what a write meets under the name of its record.
+// A found is the state of a record before a write.
 type found struct {
 	name    string
 	version store.Version // "" if there is no record, or if it is broken
-	broken  bool          // it is damaged, or its bytes cannot be read
+	broken  bool          // whether the record is damaged or cannot be read
 }
 
-// find looks at the whole record that a write with cond meets. That it is broken is
-// an error only if there is a condition.
+// find reads the whole record that a write with cond is going to replace or delete. A
+// broken record is an error only if there is a condition.
 func (s *Store) find(name string, cond store.Condition) (found, error) {
 	h, _, err := s.read(name)
 	if err == nil {
@@ -143,7 +144,7 @@ func (s *Store) open(name string) (*header, readFile, error) {
 	return h, f, nil
 }
 
-// replace writes a record. An old one that is broken goes into quarantine first.
+// replace writes a record. If the old one is broken, it is moved to quarantine first.
 func (s *Store) replace(ctx context.Context, old found, h *header, value []byte) error {
 	tmp := tmpDir + "/" + string(h.id())
 	err := s.write(tmp, h, value)
@@ -151,7 +152,7 @@ func (s *Store) replace(ctx context.Context, old found, h *header, value []byte)
 		err = ctx.Err()
 	}
 	if err == nil && old.broken {
-		err = ioError("set a damaged record aside", s.setAside(old.name))
+		err = ioError("quarantine a damaged record", s.quarantine(old.name))
 	}
 	if err == nil {
 		err = ioError("rename a record", s.tree.Rename(tmp, recordsDir+"/"+old.name))
@@ -162,7 +163,7 @@ func (s *Store) replace(ctx context.Context, old found, h *header, value []byte)
 	return ioError("sync the records", s.tree.Sync(recordsDir))
 }
 
-// write creates a file with a record, and waits until it is on disk.
+// write creates a file with a record and waits until it is on disk.
 func (s *Store) write(name string, h *header, value []byte) error {
 	f, err := s.tree.Create(name)
 	if err != nil {
@@ -177,24 +178,25 @@ func (s *Store) write(name string, h *header, value []byte) error {
 	return ioError("write a record", errors.Join(err, f.Close()))
 }
 
-// setAside moves a broken record into quarantine, and makes room there.
-func (s *Store) setAside(name string) error {
+// quarantine moves a broken record to quarantine, and removes the oldest ones there to
+// make room.
+func (s *Store) quarantine(name string) error {
 	if s.conf.quarantine == 0 {
 		return s.tree.Remove(recordsDir + "/" + name)
 	}
-	kept, err := s.tree.Names(quarantineDir)
+	quarantined, err := s.tree.Names(quarantineDir)
 	if err != nil {
 		return err
 	}
-	slices.Sort(kept) // their names begin with a time
-	for len(kept) >= s.conf.quarantine {
-		if err := s.tree.Remove(quarantineDir + "/" + kept[0]); err != nil {
+	slices.Sort(quarantined) // by age: their names begin with a time
+	for len(quarantined) >= s.conf.quarantine {
+		if err := s.tree.Remove(quarantineDir + "/" + quarantined[0]); err != nil {
 			return err
 		}
-		kept = kept[1:]
+		quarantined = quarantined[1:]
 	}
-	aside := quarantineDir + "/" + time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + name
-	if err := s.tree.Rename(recordsDir+"/"+name, aside); err != nil {
+	target := quarantineDir + "/" + time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + name
+	if err := s.tree.Rename(recordsDir+"/"+name, target); err != nil {
 		return err
 	}
 	return s.tree.Sync(quarantineDir)
@@ -210,7 +212,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 		}
 		broken := 0
 		for _, name := range names {
-			meta, err := s.meta(ctx, name)
+			info, err := s.info(ctx, name)
 			switch {
 			case errors.Is(err, store.ErrCorrupt):
 				broken++
@@ -218,7 +220,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 			case err != nil:
 				yield(store.Meta{}, err)
 				return
-			case strings.HasPrefix(meta.Key, prefix) && !yield(meta, nil):
+			case strings.HasPrefix(info.Key, prefix) && !yield(info, nil):
 				return
 			}
 		}
@@ -228,8 +230,8 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 	}
 }
 
-// names returns the sorted names of all records. It holds the lock, as a directory
-// that changes while it is read may skip names on some file systems.
+// names returns the sorted names of all records. It holds the lock, because on some file
+// systems a directory that changes while it is read may skip names.
 func (s *Store) names(ctx context.Context) ([]string, error) {
 	if err := s.begin(ctx, ""); err != nil {
 		return nil, err
@@ -248,7 +250,7 @@ func (s *Store) names(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (s *Store) meta(ctx context.Context, name string) (store.Meta, error) {
+func (s *Store) info(ctx context.Context, name string) (store.Meta, error) {
 	if err := s.begin(ctx, ""); err != nil {
 		return store.Meta{}, err
 	}

@@ -9,25 +9,25 @@ import (
 	"runtime"
 )
 
-// A tree is the directory of a store, so that tests can lose power and disks. Names
-// are relative, with slashes.
+// A tree is the directory of a store. It is an interface so that tests can simulate a
+// loss of power and broken disks. Names are relative and use slashes.
 type tree interface {
 	readTree
 	writeTree
 }
 
 type readTree interface {
-	// Open opens a regular file for reading; of anything else it returns
+	// Open opens a regular file for reading; for anything else it returns
 	// errNotRegular.
 	Open(name string) (readFile, error)
 	Names(dir string) ([]string, error)
 }
 
 type writeTree interface {
-	Mkdir(name string) error // nil if it is there already
+	Mkdir(name string) error // nil if it exists
 	Create(name string) (writeFile, error)
 	Rename(from, to string) error
-	Remove(name string) error // with all that is in it; nil if it is absent
+	Remove(name string) error // with its contents; nil if it does not exist
 	Sync(dir string) error    // makes the names in dir durable
 }
 
@@ -43,12 +43,12 @@ type writeFile interface {
 
 var errNotRegular = errors.New("not a regular file")
 
-// A rootTree is a real directory, which nothing can leave.
+// A rootTree is a real directory. No name or link leads out of it.
 type rootTree struct{ root *os.Root }
 
 // Open implements tree.
 func (t rootTree) Open(name string) (readFile, error) {
-	info, err := t.root.Lstat(name) // first, as an open of a pipe would wait
+	info, err := t.root.Lstat(name) // before opening it, because opening a pipe would block
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (t rootTree) Sync(dir string) error {
 // syncDir makes the names in an open directory durable.
 func syncDir(f *os.File) error {
 	if runtime.GOOS == "windows" {
-		return nil // not possible there
+		return nil // not possible on Windows
 	}
 	return f.Sync()
 }
@@ -128,7 +128,7 @@ func (f osFile) Size() (int64, error) {
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // OpenRoot tells if it is no directory
+		return nil // OpenRoot fails if it is not a directory
 	}
 	parent := filepath.Dir(dir)
 	if errors.Is(err, fs.ErrNotExist) && parent != dir {

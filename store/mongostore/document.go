@@ -23,7 +23,7 @@ const (
 // afterDigits sorts after every hex digit.
 const afterDigits = "g"
 
-// errForeign says that a document is not one that encode has made.
+// errForeign says that a document was not made by encode.
 var errForeign = errors.New("not a document of this package")
 
 // encode returns the document of a value.
@@ -36,8 +36,8 @@ func encode(key string, value []byte, version store.Version) bson.D {
 	}
 }
 
-// decode returns the item of a document that was asked for by its key. The value is a
-// copy, as the document is part of a message.
+// decode returns the item of a document that was found by its key. The value is a
+// copy, because the document is part of a message that the driver reuses.
 func decode(key string, doc bson.Raw) (store.Item, error) {
 	version, size, ok := decodeHead(doc)
 	subtype, value, isBinary := doc.Lookup(fieldValue).BinaryOK()
@@ -47,8 +47,8 @@ func decode(key string, doc bson.Raw) (store.Item, error) {
 	return store.Item{Key: key, Value: bytes.Clone(value), Version: version}, nil
 }
 
-// decodeMeta returns what a document without its value says.
-func decodeMeta(doc bson.Raw) (store.Meta, error) {
+// decodeInfo returns the Meta of a document that was read without its value.
+func decodeInfo(doc bson.Raw) (store.Meta, error) {
 	version, size, ok := decodeHead(doc)
 	id, isString := doc.Lookup(fieldID).StringValueOK()
 	key, err := decodeKey(id)
@@ -68,7 +68,7 @@ func encodeKey(key string) string { return hex.EncodeToString([]byte(key)) }
 
 func decodeKey(id string) (string, error) {
 	key, err := hex.DecodeString(id)
-	if err != nil || hex.EncodeToString(key) != id { // upper case would be a second name of the key
+	if err != nil || hex.EncodeToString(key) != id { // upper case: it would be a second _id for the same key
 		return "", errForeign
 	}
 	return string(key), nil
@@ -77,8 +77,8 @@ func decodeKey(id string) (string, error) {
 // byKey is the filter for one document.
 func byKey(key string) bson.D { return bson.D{{Key: fieldID, Value: encodeKey(key)}} }
 
-// byVersion is the filter for one document if it has a version. BSON strings are
-// UTF-8, which every version is that a store has given: any other is that of nothing.
+// byVersion is the filter for one document with a version. BSON strings are UTF-8, and
+// so is every version that a store has given; no document has any other version.
 func byVersion(key string, version store.Version) bson.D {
 	if !utf8.ValidString(string(version)) {
 		version = ""
@@ -90,7 +90,7 @@ func byVersion(key string, version store.Version) bson.D {
 // the index on _id.
 func byPrefix(prefix string) bson.D { return idRange("$gte", encodeKey(prefix), prefix) }
 
-// byPrefixAfter is byPrefix for those whose keys come after last.
+// byPrefixAfter is byPrefix restricted to keys after last.
 func byPrefixAfter(prefix, last string) bson.D { return idRange("$gt", encodeKey(last), prefix) }
 
 func idRange(above, id, prefix string) bson.D {
@@ -100,8 +100,8 @@ func idRange(above, id, prefix string) bson.D {
 	}}}
 }
 
-// withoutValue is the projection to what [store.Meta] has.
+// withoutValue is the projection to the fields of [store.Meta].
 func withoutValue() bson.D { return bson.D{{Key: fieldVersion, Value: 1}, {Key: fieldSize, Value: 1}} }
 
-// newVersion returns a version that nothing had.
+// newVersion returns a version that no item has had.
 func newVersion() store.Version { return store.Version(rand.Text()) }

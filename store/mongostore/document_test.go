@@ -44,7 +44,7 @@ func inRange(id string, filter bson.D) bool {
 	return (id > from || id == from && bounds[0].Key == "$gte") && id < end && bounds[1].Key == "$lt"
 }
 
-// FuzzDecodeKey takes what somebody else may have used as an _id.
+// FuzzDecodeKey tries values that other programs may have used as an _id.
 func FuzzDecodeKey(f *testing.F) {
 	for _, id := range []string{"", "6b", "6B", "6", "6g", " 6b", "ff", "é", "6b\x00"} {
 		f.Add(id)
@@ -72,9 +72,9 @@ func TestDocumentRoundTrip(t *testing.T) {
 			if err != nil || item.Key != "k" || item.Version != version || !bytes.Equal(item.Value, value) {
 				t.Errorf("decode = %.80v, %v, want version %q", item, err, version)
 			}
-			meta, err := decodeMeta(raw)
-			if want := (store.Meta{Key: "k", Version: version, Size: int64(len(value))}); err != nil || meta != want {
-				t.Errorf("decodeMeta = %+v, %v, want %+v", meta, err, want)
+			info, err := decodeInfo(raw)
+			if want := (store.Meta{Key: "k", Version: version, Size: int64(len(value))}); err != nil || info != want {
+				t.Errorf("decodeMeta = %+v, %v, want %+v", info, err, want)
 			}
 			clear(raw) // the driver may use the message again
 			if !bytes.Equal(item.Value, value) {

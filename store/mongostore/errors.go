@@ -14,13 +14,13 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// An Error is a failure of the database. It Is [store.ErrUnavailable] if it is
-// temporary: no connection, no primary, no majority, a server that starts or stops.
-// It Is [store.ErrCorrupt] if the document is not one of this package. It leaves out
-// the driver's error, which may quote keys and values.
+// An Error is a failure of the database. It wraps [store.ErrUnavailable] if the failure
+// is temporary: no connection, no primary, no majority, or a server that is starting or
+// stopping. It wraps [store.ErrCorrupt] if a document was not written by this package.
+// It leaves out the driver's error, which may quote keys and values.
 type Error struct {
 	Op   string // what failed: load, store, delete, list or ping
-	Code int    // the server's code; 0 if the error is not the server's
+	Code int    // the server's error code; 0 if the error is not from the server
 
 	meaning string
 	class   error // store.ErrUnavailable, store.ErrCorrupt or nil
@@ -45,27 +45,27 @@ func (e *Error) Error() string {
 // Unwrap returns [store.ErrUnavailable], [store.ErrCorrupt] or nil.
 func (e *Error) Unwrap() error { return e.class }
 
-// meanings has the codes that an operator can do something about; see
+// meanings has the codes on which an operator can act; see
 // https://www.mongodb.com/docs/manual/reference/error-codes/.
 var meanings = map[int]string{
 	13:    "permission denied",
-	18:    "the server refuses this user",
+	18:    "the server rejected this user",
 	26:    "no such collection",
 	50:    "the server's time limit for an operation",
 	64:    "the majority did not answer",
-	73:    "the name of the database or the collection is not valid",
+	73:    "the name of the database or the collection is invalid",
 	91:    "the server is stopping",
 	100:   "there are not enough servers for a majority",
-	121:   "a validator of the collection refuses the document",
+	121:   "a validator of the collection rejected the document",
 	166:   "the collection is a view",
 	10107: "the server is not the primary",
-	11000: "another unique index of the collection has this document",
+	11000: "another unique index of the collection rejected the document",
 	11600: "the server is stopping",
 	13435: "the server is not the primary",
 	14031: "the disk is full",
 }
 
-// temporary has the codes of errors that pass by themselves.
+// temporary has the codes of errors that go away by themselves.
 var temporary = map[int]bool{
 	6: true, 7: true, 89: true, 9001: true, 202: true, 384: true, // the network between servers
 	24: true, 46: true, 112: true, 251: true, // locks and other writes in the way
@@ -77,11 +77,11 @@ var temporary = map[int]bool{
 	146: true, 462: true, // too many operations
 }
 
-// temporaryLabels are those with which a server or the driver says the same.
+// temporaryLabels are the labels with which a server or the driver marks such errors.
 var temporaryLabels = []string{"NetworkError", "RetryableWriteError", "SystemOverloadedError", "TransientTransactionError"}
 
-// classify returns what a call reports for the error of the driver: nothing in its
-// text comes from a document.
+// classify returns the error that a call reports for an error of the driver. Its text
+// contains nothing from a document.
 func classify(ctx context.Context, op string, err error) error {
 	if err == nil || errors.Is(err, errMissed) {
 		return err
@@ -100,12 +100,13 @@ func classify(ctx context.Context, op string, err error) error {
 	return ofDriver(op, err)
 }
 
-// near is how long before a deadline the driver may give up: when the time left is
+// near is how long before a deadline the driver may give up, because the time left is
 // shorter than its fastest round trip.
 const near = time.Second
 
-// ended returns the error of ctx, also if its deadline has passed and its timer has not
-// fired yet, or if the driver gave up because it would pass.
+// ended returns the error of ctx, or nil if ctx has not ended. A deadline counts as
+// passed even if its timer has not fired yet, or if the driver gave up because it was
+// about to pass.
 func ended(ctx context.Context, err error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -121,7 +122,7 @@ func ended(ctx context.Context, err error) error {
 	return nil
 }
 
-// ofDriver has no error of the driver's in it.
+// ofDriver returns an Error for a failure of the driver, without the driver's text.
 func ofDriver(op string, err error) error {
 	const documentTooLarge = 10334
 	code, unconfirmed := codeOf(err)
@@ -147,8 +148,8 @@ func unavailable(op string, code int, meaning string) *Error {
 	return &Error{Op: op, Code: code, meaning: meaning, class: store.ErrUnavailable}
 }
 
-// codeOf returns the server's code, or 0. A write is unconfirmed if the primary has
-// done it and the majority did not say so.
+// codeOf returns the server's error code, or 0. A write is unconfirmed if the primary has
+// done it but a majority has not confirmed it.
 func codeOf(err error) (code int, unconfirmed bool) {
 	if write := (mongo.WriteException{}); errors.As(err, &write) {
 		if write.WriteConcernError != nil {
@@ -172,8 +173,9 @@ func labelled(err error) bool {
 	return slices.ContainsFunc(temporaryLabels, labels.HasErrorLabel)
 }
 
-// connectionFailed reports whether err is about the connection, and not the answer of
-// a server. Retryable has the error of a pool whose connections were just closed.
+// connectionFailed reports whether err is a failure of the connection rather than an
+// answer of the server. A pool whose connections were just closed returns an error with
+// the method Retryable.
 func connectionFailed(err error) bool {
 	var netErr net.Error
 	var pool interface{ Retryable() bool }
@@ -181,11 +183,11 @@ func connectionFailed(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
-// duplicateIsMissed turns the error of a write that found its key present, and did
-// nothing, into errMissed.
+// duplicateIsMissed returns errMissed if err says that the write found its key present
+// and did nothing; otherwise it returns err.
 func duplicateIsMissed(err error) error {
 	const duplicateKey = 11000
-	if code, _ := codeOf(err); code == duplicateKey { // one that is unconfirmed has another
+	if code, _ := codeOf(err); code == duplicateKey { // an unconfirmed write has another code
 		return errMissed
 	}
 	return err

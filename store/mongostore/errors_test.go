@@ -16,7 +16,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// canary is what no text of an error may have.
+// canary is a text that no error may contain.
 const canary = "canary-in-the-coal-mine"
 
 func writeError(code int) error {
@@ -41,10 +41,10 @@ func TestClassify(t *testing.T) {
 	}{
 		"absent":                  {err: mongo.ErrNoDocuments, want: store.ErrNotFound, text: "item not found"},
 		"disconnected":            {err: fmt.Errorf("%s: %w", canary, mongo.ErrClientDisconnected), want: store.ErrClosed, text: "storage is closed"},
-		"missed":                  {err: errMissed, want: errMissed, text: "the write met another version"},
+		"missed":                  {err: errMissed, want: errMissed, text: "the write found another version"},
 		"foreign":                 {err: errForeign, want: store.ErrCorrupt, text: "mongostore: op: item is corrupt: not a document of this package"},
 		"too large":               {err: writeError(10334), want: store.ErrTooLarge, text: "key or value is too large"},
-		"duplicate key":           {err: writeError(11000), code: 11000, text: "mongostore: op: code 11000, another unique index of the collection has this document"},
+		"duplicate key":           {err: writeError(11000), code: 11000, text: "mongostore: op: code 11000, another unique index of the collection rejected the document"},
 		"not primary":             {err: commandError(10107), want: store.ErrUnavailable, code: 10107, text: "mongostore: op: storage is unavailable: code 10107, the server is not the primary"},
 		"stepped down":            {err: writeError(189), want: store.ErrUnavailable, code: 189, text: "mongostore: op: storage is unavailable: code 189"},
 		"no majority":             {err: unconfirmedError(64), want: store.ErrUnavailable, code: 64, text: "mongostore: op: storage is unavailable: code 64, the majority did not answer"},

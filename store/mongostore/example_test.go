@@ -50,7 +50,7 @@ func ExampleStore_Store() { //nolint:testableexamples // it needs a server
 	version, err := s.Store(ctx, "k", []byte("first"), store.IfAbsent())
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		fmt.Println("somebody else was first")
+		fmt.Println("another replica was first")
 	case errors.Is(err, store.ErrUnavailable):
 		fmt.Println("try again later: only a Load can tell whether it was stored")
 	case err == nil:

@@ -17,8 +17,8 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// maxValue leaves room for the longest key and the other fields in a document, of
-// which MongoDB takes 16 MiB.
+// maxValue leaves room for the longest key and the other fields in a document, which
+// MongoDB limits to 16 MiB.
 const maxValue = 16<<20 - 4<<10
 
 var (
@@ -27,10 +27,9 @@ var (
 	_ io.Closer     = (*Store)(nil)
 )
 
-// A Store is a [store.Storage] in one collection. Make one with [New]. All methods may
-// be called from many goroutines at once. A List is sorted by key. It reads page after
-// page and holds no cursor between them; what is written between two pages shows in
-// the second.
+// A Store is a [store.Storage] in one collection. Make one with [New]. All methods are
+// safe for concurrent use. A List is sorted by key. It reads page by page and holds no
+// cursor in between; the second page shows what was written after the first.
 //
 // Besides the errors of the contract, a Store returns [*Error].
 type Store struct {
@@ -39,31 +38,31 @@ type Store struct {
 	closed   atomic.Bool
 }
 
-// An Option changes what [New] makes.
+// An Option configures a store that [New] returns.
 type Option func(*config)
 
 type config struct {
 	maxValue int64
 }
 
-// WithMaxValue sets the largest value in bytes. Store of more returns
-// [store.ErrTooLarge]. The default, and the most there can be, is 4 KiB less than the
-// 16 MiB of a document.
+// WithMaxValue sets the size limit for values, in bytes. Store returns
+// [store.ErrTooLarge] for a larger value. The default, which is also the maximum, is 16
+// MiB (the limit for a document) minus 4 KiB.
 func WithMaxValue(n int64) Option {
 	return func(c *config) { c.maxValue = n }
 }
 
-// New returns a store in coll. It asks the server nothing, so a program starts while
-// that is down; [Store.Ping] asks. The read and write concern, the read preference and
-// the BSON settings of coll have no effect. Its client stays the caller's, who
-// disconnects it after the store is closed; the store's Close does not.
+// New returns a store in coll. It does not contact the server, so a program can start
+// while the server is down; use [Store.Ping] to check. The read and write concern, the
+// read preference and the BSON settings of coll have no effect. The caller still owns
+// the client, and disconnects it after closing the store; the store's Close does not.
 func New(coll *mongo.Collection, opts ...Option) (*Store, error) {
 	c := config{maxValue: maxValue}
 	for _, opt := range opts {
 		opt(&c)
 	}
 	if c.maxValue < 0 || c.maxValue > maxValue {
-		return nil, fmt.Errorf("mongostore: the largest value cannot be of %d bytes: want 0 to %d", c.maxValue, maxValue)
+		return nil, fmt.Errorf("mongostore: invalid size limit of %d bytes: want 0 to %d", c.maxValue, maxValue)
 	}
 	own := options.Collection().
 		SetWriteConcern(writeconcern.Majority()).
@@ -85,14 +84,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Close makes every later call but Close return [store.ErrClosed]; it returns nil at
-// once. Calls under way complete. A List that has begun goes on with the page it has.
+// Close makes every later call except Close return [store.ErrClosed]. It returns nil
+// immediately. Calls in progress complete. A List in progress still yields the page
+// that it has read.
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	return nil
 }
 
-// begin returns why a call fails in any state of the server.
+// begin returns the error of a call that fails without asking the server, or nil.
 func (s *Store) begin(ctx context.Context, key string) error {
 	switch {
 	case ctx.Err() != nil:
@@ -105,7 +105,7 @@ func (s *Store) begin(ctx context.Context, key string) error {
 	return nil
 }
 
-// do calls f, and returns its error as one of the contract or as an [*Error].
+// do calls f and returns its error as an error of the contract or an [*Error].
 func (s *Store) do(ctx context.Context, op string, f func() error) error {
 	if err := s.begin(ctx, ""); err != nil {
 		return err

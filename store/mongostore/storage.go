@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// pageLen is how many items a List reads at once.
+	// pageLen is the number of items that a List reads at once.
 	pageLen = 256
-	// maxTries is how often a write tries that finds its condition to hold and yet is
-	// refused. A write of somebody else comes in between so seldom that, at the end,
-	// something else must refuse it, such as another unique index.
+	// maxTries limits the attempts of a write that is rejected although its condition
+	// holds. Another write comes in between so rarely that, after this many attempts,
+	// the reason must be something else, such as another unique index.
 	maxTries = 32
 )
 
-// errMissed says that a write met no document for which its filter holds, or one
+// errMissed says that a write found no document that matches its filter, or found one
 // where there should be none.
-var errMissed = errors.New("the write met another version")
+var errMissed = errors.New("the write found another version")
 
 // Load implements [store.Storage].
 func (s *Store) Load(ctx context.Context, key string) (store.Item, error) {
@@ -67,7 +67,7 @@ func (s *Store) put(ctx context.Context, key string, doc bson.D, cond store.Cond
 	switch {
 	case !conditional:
 		_, err := s.coll.ReplaceOne(ctx, byKey(key), doc, options.Replace().SetUpsert(true))
-		return duplicateIsMissed(err) // two may find the key absent and insert it
+		return duplicateIsMissed(err) // two writes may find the key absent and insert it
 	case want == "":
 		_, err := s.coll.InsertOne(ctx, doc)
 		return duplicateIsMissed(err)
@@ -108,7 +108,7 @@ func (s *Store) remove(ctx context.Context, key string, cond store.Condition) er
 	return err
 }
 
-// wantAbsent is the Delete with IfAbsent, which deletes nothing.
+// wantAbsent is a Delete with IfAbsent. It deletes nothing.
 func (s *Store) wantAbsent(ctx context.Context, key string) error {
 	current, err := s.current(ctx, "delete", key)
 	if err == nil && current != "" {
@@ -117,8 +117,8 @@ func (s *Store) wantAbsent(ctx context.Context, key string) error {
 	return err
 }
 
-// write calls f until it does not miss, or cond does not hold for what is there
-// afterwards.
+// write calls f until it does not return errMissed, or until cond does not hold for the
+// version that is found afterwards.
 func (s *Store) write(ctx context.Context, op, key string, cond store.Condition, f func() error) error {
 	for range maxTries {
 		err := s.do(ctx, op, f)
@@ -133,7 +133,7 @@ func (s *Store) write(ctx context.Context, op, key string, cond store.Condition,
 			return &store.ConflictError{Current: current}
 		}
 	}
-	return &Error{Op: op, meaning: "the server refuses a write whose condition holds, as for another unique index"}
+	return &Error{Op: op, meaning: "the server rejected a write whose condition holds; there may be another unique index"}
 }
 
 // current returns the version of a key, or "" if it is absent.
@@ -143,8 +143,8 @@ func (s *Store) current(ctx context.Context, op, key string) (version store.Vers
 		if err != nil {
 			return err
 		}
-		meta, err := decodeMeta(doc)
-		version = meta.Version
+		info, err := decodeInfo(doc)
+		version = info.Version
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
@@ -171,22 +171,22 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 	}
 }
 
-// yieldPage reports whether the loop goes on.
+// yieldPage yields the items of page and reports whether the loop continues.
 func yieldPage(ctx context.Context, page []store.Meta, yield func(store.Meta, error) bool) bool {
-	for _, meta := range page {
+	for _, info := range page {
 		if err := ctx.Err(); err != nil {
 			yield(store.Meta{}, err)
 			return false
 		}
-		if !yield(meta, nil) {
+		if !yield(info, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-// page returns the first items of a range. The batch is as large as the limit, so that
-// the server sends them in one answer and leaves no cursor.
+// page returns the first items of a range. The batch size equals the limit, so that the
+// server sends the items in one reply and leaves no cursor open.
 func (s *Store) page(ctx context.Context, filter bson.D) ([]store.Meta, error) {
 	opts := options.Find().SetSort(bson.D{{Key: fieldID, Value: 1}}).SetProjection(withoutValue()).
 		SetLimit(pageLen).SetBatchSize(pageLen)
@@ -198,11 +198,11 @@ func (s *Store) page(ctx context.Context, filter bson.D) ([]store.Meta, error) {
 		}
 		defer cursor.Close(ctx) // the server has closed its own already
 		for cursor.Next(ctx) {
-			meta, err := decodeMeta(cursor.Current)
+			info, err := decodeInfo(cursor.Current)
 			if err != nil {
 				return err
 			}
-			page = append(page, meta)
+			page = append(page, info)
 		}
 		return cursor.Err()
 	})

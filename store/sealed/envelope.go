@@ -53,7 +53,7 @@ type record struct {
 	position uint64 // in the history of the key; each write has a higher one
 }
 
-// seal returns the bytes that stand for r in the inner store.
+// seal returns the value of r in the inner store.
 func (k *Keys) seal(n name, r record) ([]byte, error) {
 	payload := make([]byte, 0, payloadHead+len(r.key)+len(r.value))
 	payload = binary.BigEndian.AppendUint64(payload, r.position)
@@ -83,7 +83,7 @@ func (k *Keys) open(n name, b []byte) (record, error) {
 	}
 	r, err := parsePayload(payload)
 	if err == nil && k.Names.nameOf(r.key) != n {
-		err = fmt.Errorf("%w: it was named with another secret", store.ErrKeyUnavailable)
+		err = fmt.Errorf("%w: the record was named with another secret", store.ErrKeyUnavailable)
 	}
 	if err != nil {
 		return record{}, err
@@ -91,8 +91,7 @@ func (k *Keys) open(n name, b []byte) (record, error) {
 	return r, nil
 }
 
-// unwrap checks what can be checked without a key, and returns the ciphertext, which
-// aliases b.
+// unwrap checks the parts that need no key, and returns the ciphertext, which aliases b.
 func unwrap(n name, b []byte) ([]byte, error) {
 	end := len(b) - sha256.Size
 	if end < len(magic) {
@@ -104,7 +103,7 @@ func unwrap(n name, b []byte) ([]byte, error) {
 	version := len(magic) - 1
 	switch {
 	case !bytes.Equal(b[:version], magic[:version]) || b[version] < magic[version]:
-		return nil, fmt.Errorf("%w: wrong beginning", store.ErrCorrupt)
+		return nil, fmt.Errorf("%w: unknown format", store.ErrCorrupt)
 	case b[version] > magic[version]:
 		return nil, fmt.Errorf("%w: sealed by a newer version", store.ErrKeyUnavailable)
 	}
@@ -113,7 +112,7 @@ func unwrap(n name, b []byte) ([]byte, error) {
 
 func parsePayload(b []byte) (record, error) {
 	if len(b) < payloadHead {
-		return record{}, fmt.Errorf("%w: too short inside", store.ErrCorrupt)
+		return record{}, fmt.Errorf("%w: plaintext is too short", store.ErrCorrupt)
 	}
 	position, n := binary.BigEndian.Uint64(b), int(binary.BigEndian.Uint16(b[8:]))
 	b = b[payloadHead:]
@@ -123,8 +122,8 @@ func parsePayload(b []byte) (record, error) {
 	return record{key: string(b[:n]), value: b[n:], position: position}, nil
 }
 
-// checksum covers the name too, so that a record moved to another is damaged and not
-// one with an unknown key.
+// checksum includes the name, so that a record that was moved to another name counts as
+// damaged and not as one with an unknown key.
 func checksum(n name, b []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	h.Write(b)
@@ -138,7 +137,7 @@ func associatedData(n name) []byte {
 	return append(bytes.Clone(magic), n.String()...)
 }
 
-// keyError makes an AEAD's error one of a store.
+// keyError returns an error of an AEAD as an error of a store.
 func keyError(err error) error {
 	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrKeyUnavailable) {
 		return err

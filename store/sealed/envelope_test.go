@@ -152,7 +152,7 @@ func FuzzRecord(f *testing.F) {
 		item, err := sealed.New(inner, keys).Load(t.Context(), "https://example.com/token")
 		switch {
 		case err == nil && string(item.Value) != "the value":
-			t.Errorf("Load = %q of bytes that nobody sealed", item.Value)
+			t.Errorf("Load = %q of bytes that were never sealed", item.Value)
 		case err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrKeyUnavailable):
 			t.Errorf("the error is %v", err)
 		}

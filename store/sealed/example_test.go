@@ -36,9 +36,9 @@ func Example() {
 	item, err := s.Load(ctx, "https://example.com/token")
 	fmt.Printf("%s, %v\n", item.Value, err)
 
-	for meta := range inner.List(ctx, "") {
-		raw, _ := inner.Load(ctx, meta.Key)
-		fmt.Println("inner key:", meta.Key[:15]+"...")
+	for info := range inner.List(ctx, "") {
+		raw, _ := inner.Load(ctx, info.Key)
+		fmt.Println("inner key:", info.Key[:15]+"...")
 		fmt.Println("readable:", bytes.Contains(raw.Value, []byte("access")))
 	}
 	// Output:
@@ -70,7 +70,7 @@ func ExampleStore_Rekey() {
 		if n, err = s.Rekey(ctx); err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println("encrypted anew:", n)
+		fmt.Println("re-encrypted:", n)
 	}
 	if err := ring.Set(newer); err != nil { // again in every process
 		log.Fatal(err)
@@ -79,12 +79,12 @@ func ExampleStore_Rekey() {
 	item, err := s.Load(ctx, "k")
 	fmt.Printf("%s, %v\n", item.Value, err)
 	// Output:
-	// encrypted anew: 1
-	// encrypted anew: 0
+	// re-encrypted: 1
+	// re-encrypted: 0
 	// value, <nil>
 }
 
-// A process with the wrong key discards nothing: whoever has the right one still reads
+// A process with the wrong key discards nothing: a process with the right key still reads
 // the record.
 func ExampleNew_wrongKey() {
 	ctx := context.Background()

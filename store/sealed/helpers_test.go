@@ -56,11 +56,11 @@ func wantLoadErr(t *testing.T, s store.Storage, want error) {
 func items(t *testing.T, s store.Storage) []store.Item {
 	t.Helper()
 	var all []store.Item
-	for meta, err := range s.List(t.Context(), "") {
+	for info, err := range s.List(t.Context(), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		item, err := s.Load(t.Context(), meta.Key)
+		item, err := s.Load(t.Context(), info.Key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,12 +81,12 @@ func onlyItem(t *testing.T, inner store.Storage) store.Item {
 
 // listed returns the keys of a List, sorted, and its error.
 func listed(list iter.Seq2[store.Meta, error]) (keys []string, err error) {
-	for meta, e := range list {
+	for info, e := range list {
 		if e != nil {
 			err = errors.Join(err, e)
 			continue
 		}
-		keys = append(keys, meta.Key)
+		keys = append(keys, info.Key)
 	}
 	slices.Sort(keys)
 	return keys, err

@@ -16,27 +16,26 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// ErrInvalidKey says that a key or a secret cannot be used: it has another form or
-// length, it is all zeros, or two keys have one id.
+// ErrInvalidKey says that a key or a secret cannot be used: its form or length is wrong,
+// it is all zeros, or two keys have the same id.
 var ErrInvalidKey = errors.New("invalid key")
 
-// A Secret is 256 random bits. Its texts never show it, nor does its JSON. The zero
-// Secret is none.
+// A Secret is 256 random bits. Neither its text nor its JSON shows it. The zero Secret is
+// invalid.
 type Secret [32]byte
 
 const redacted = "[secret]"
 
-// NewSecret returns a random Secret. A program that shall read its records again
-// keeps it: secret[:] are its bytes.
+// NewSecret returns a random Secret. A program stores the bytes, secret[:], to be able to
+// read its records later.
 func NewSecret() Secret {
 	var s Secret
 	_, _ = rand.Read(s[:]) // never fails
 	return s
 }
 
-// ParseSecret returns the Secret that text, of 64 hexadecimal digits, stands for.
-// White space around them is ignored, so text may be the content of a file. The error
-// is [ErrInvalidKey].
+// ParseSecret parses a Secret of 64 hexadecimal digits. White space around them is
+// ignored, so text may be the content of a file. The error wraps [ErrInvalidKey].
 func ParseSecret(text string) (Secret, error) {
 	b, err := hex.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(b) != len(Secret{}) {
@@ -48,27 +47,27 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{}, fmt.Errorf("%w: the secret is all zeros", ErrInvalidKey)
 }
 
-// Format implements fmt.Formatter; it shows nothing.
+// Format implements fmt.Formatter without showing the secret.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// MarshalText implements encoding.TextMarshaler; it shows nothing.
+// MarshalText implements encoding.TextMarshaler without showing the secret.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// A Key is a Secret with the name under which records refer to it. The ID is stored
-// with each record, in clear. It has 1 to 255 bytes, is never used for another
-// Secret, and may be a date.
+// A Key is a Secret with an ID by which records refer to it. The ID is stored with each
+// record, unencrypted. It has 1 to 255 bytes, for example a date, and must not be used
+// again for another Secret.
 type Key struct {
 	ID     string
 	Secret Secret
 }
 
-// ParseKey returns the key that text stands for: an ID, a colon, and 64 hexadecimal
-// digits. White space around it is ignored. The error is [ErrInvalidKey].
+// ParseKey parses a key: an ID, a colon, and 64 hexadecimal digits. White space around it
+// is ignored. The error wraps [ErrInvalidKey].
 func ParseKey(text string) (Key, error) {
 	text = strings.TrimSpace(text)
 	colon := strings.LastIndexByte(text, ':')
 	if colon < 0 {
-		return Key{}, fmt.Errorf("%w: no colon after its id", ErrInvalidKey)
+		return Key{}, fmt.Errorf("%w: no colon after the id", ErrInvalidKey)
 	}
 	secret, err := ParseSecret(text[colon+1:])
 	if err != nil {
@@ -81,46 +80,46 @@ func ParseKey(text string) (Key, error) {
 func (k Key) check() error {
 	switch {
 	case k.ID == "" || len(k.ID) > 255:
-		return fmt.Errorf("%w: its id has %d bytes, not 1 to 255", ErrInvalidKey, len(k.ID))
+		return fmt.Errorf("%w: the id has %d bytes: want 1 to 255", ErrInvalidKey, len(k.ID))
 	case k.Secret == Secret{}:
-		return fmt.Errorf("%w: it has no secret", ErrInvalidKey)
+		return fmt.Errorf("%w: no secret", ErrInvalidKey)
 	}
 	return nil
 }
 
-// An AEAD encrypts and decrypts, and is used from many goroutines at once. The
-// interface is that of tink.AEAD in github.com/tink-crypto/tink-go, so one of those
-// is an AEAD as it is. A [KeyRing] is one too.
+// An AEAD encrypts and decrypts. It must be safe for concurrent use. The interface is the
+// same as tink.AEAD in github.com/tink-crypto/tink-go, so those can be used directly. A
+// [KeyRing] is an AEAD, too.
 type AEAD interface {
 	// Encrypt encrypts plaintext and authenticates associatedData with it. Each call
-	// returns another ciphertext. It changes and keeps neither argument.
+	// returns a different ciphertext. It neither changes nor retains its arguments.
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 
-	// Decrypt returns the plaintext if both arguments are what Encrypt returned and
-	// was given. An error that wraps [store.ErrCorrupt] says that the right key was
-	// tried; any other is taken for a missing key. Errors name neither argument.
+	// Decrypt returns the plaintext if Encrypt returned ciphertext for the same
+	// associatedData. An error that wraps [store.ErrCorrupt] means that the right key was
+	// tried; any other error counts as a missing key. Errors quote neither argument.
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
 
-// A currenter is an AEAD that can tell with which key it encrypted. Rekey leaves
-// alone what it encrypted with the newest. Of other AEADs it encrypts all anew.
+// A currenter is an AEAD that can tell whether it used its newest key. Rekey leaves such
+// records alone. With other AEADs it re-encrypts all records.
 type currenter interface {
 	IsCurrent(ciphertext []byte) bool
 }
 
-// A KeyRing is an [AEAD] of one primary key, which encrypts, and others, which only
-// decrypt. It may be used from many goroutines at once, and changed meanwhile. The
-// zero KeyRing has no keys, and its methods return [store.ErrKeyUnavailable] until
-// Set. A KeyRing must not be copied after first use.
+// A KeyRing is an [AEAD] with one primary key, which encrypts, and further keys, which
+// only decrypt. All methods, including Set, are safe for concurrent use. The zero
+// KeyRing has no keys; its methods return [store.ErrKeyUnavailable] until Set is called.
+// A KeyRing must not be copied after first use.
 type KeyRing struct {
-	keys atomic.Pointer[[]ringKey] // the primary first; the slice is never modified
+	keys atomic.Pointer[[]ringKey] // the primary key first; the slice is never modified
 }
 
-// A ringKey is a Key as it is used.
+// A ringKey is a Key prepared for use.
 type ringKey struct {
 	id    string
 	aead  cipher.AEAD
-	check [checkLen]byte // tells two secrets with one id apart
+	check [checkLen]byte // distinguishes two secrets with the same id
 }
 
 const (
@@ -128,7 +127,7 @@ const (
 	checkLabel = "everfresh sealed key check 1"
 )
 
-// NewKeyRing returns a KeyRing with these keys. The error is [ErrInvalidKey].
+// NewKeyRing returns a KeyRing with these keys. The error wraps [ErrInvalidKey].
 func NewKeyRing(primary Key, others ...Key) (*KeyRing, error) {
 	r := new(KeyRing)
 	if err := r.Set(primary, others...); err != nil {
@@ -137,15 +136,14 @@ func NewKeyRing(primary Key, others ...Key) (*KeyRing, error) {
 	return r, nil
 }
 
-// Set replaces all keys at once. A call of another method that is under way may
-// still use the former ones. With an error, which is [ErrInvalidKey], nothing
-// changes.
+// Set replaces all keys at once. Calls of other methods in progress may still use the
+// previous keys. If Set returns an error, which wraps [ErrInvalidKey], nothing changes.
 func (r *KeyRing) Set(primary Key, others ...Key) error {
 	ids := make(map[string]bool, len(others)+1)
 	keys := make([]ringKey, 0, len(others)+1)
 	for _, k := range append([]Key{primary}, others...) {
 		if ids[k.ID] {
-			return fmt.Errorf("%w: two keys have one id", ErrInvalidKey)
+			return fmt.Errorf("%w: two keys have the same id", ErrInvalidKey)
 		}
 		ids[k.ID] = true
 		rk, err := newRingKey(k)
@@ -177,7 +175,7 @@ func newRingKey(k Key) (ringKey, error) {
 	return rk, nil
 }
 
-// header is what precedes the nonce of every ciphertext, and tells which key it has.
+// header returns the bytes before the nonce of every ciphertext, which identify the key.
 func (k ringKey) header() []byte {
 	b := make([]byte, 0, 1+len(k.id)+checkLen)
 	b = append(b, byte(len(k.id))) //nolint:gosec // Key.check bounds it.
@@ -208,9 +206,9 @@ func (r *KeyRing) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return keys[0].aead.Seal(dst, nil, plaintext, append(header, associatedData...)), nil
 }
 
-// Decrypt implements [AEAD] with the key that encrypted. It returns
-// [store.ErrKeyUnavailable] if the ring does not have that key, and
-// [store.ErrCorrupt] if it does and the arguments are not those of Encrypt.
+// Decrypt implements [AEAD] with the key that was used to encrypt. It returns
+// [store.ErrKeyUnavailable] if the ring does not have that key, and [store.ErrCorrupt]
+// if it does but the arguments are not those of Encrypt.
 func (r *KeyRing) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	header, sealed, ok := splitCiphertext(ciphertext)
 	if !ok {

@@ -6,18 +6,18 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// maxPositions bounds how many keys a Store remembers.
+// maxPositions limits how many keys a Store remembers.
 const maxPositions = 1 << 20
 
-// A mark is what is known of a key: the highest position seen, and the version that
-// had it, "" if the key was absent afterwards. The version is only a guess of what
-// the inner store holds now. The zero mark stands for a key never seen.
+// A mark is what is known about a key: the highest position seen, and the version at that
+// position, or "" if the key was deleted afterwards. The inner store may have another
+// version by now. The zero mark means that the key has not been seen.
 type mark struct {
 	position uint64
 	version  store.Version
 }
 
-// positions remembers the mark of each key. Past the limit it forgets any one.
+// positions remembers the mark of each key. Beyond the limit it drops an arbitrary one.
 type positions struct {
 	mu    sync.Mutex
 	marks map[name]mark // guarded by mu
@@ -30,7 +30,7 @@ func (p *positions) of(n name) mark {
 	return p.marks[n]
 }
 
-// note remembers m, unless a higher position was seen.
+// note remembers m, unless a higher position has been seen.
 func (p *positions) note(n name, m mark) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,8 +50,8 @@ func (p *positions) note(n name, m mark) {
 	p.marks[n] = m
 }
 
-// deleted remembers that the key is absent. Its position stays, as what was there
-// before must not come back.
+// deleted remembers that the key is absent. The position stays, so that the deleted record
+// is not accepted if it is put back.
 func (p *positions) deleted(n name) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,36 +19,36 @@ var (
 	_ currenter     = (*KeyRing)(nil)
 )
 
-// ErrReplayed says that a record is older than one that was seen under the same key:
-// somebody put it back. The error is [store.ErrCorrupt] as well.
+// ErrReplayed says that a record is older than one that was seen under the same key: it
+// has been put back. The error also wraps [store.ErrCorrupt].
 var ErrReplayed = errors.New("record is older than one seen before")
 
-// Keys are the secrets of a [Store]. Without either of them a Store is of no use:
-// all its methods return [store.ErrKeyUnavailable].
+// Keys are the secrets of a [Store]. Both are required: without one of them, all methods
+// return [store.ErrKeyUnavailable].
 type Keys struct {
-	// Names hides the keys of records. All processes that share an inner store have
-	// the same, for as long as the records shall be found.
+	// Names hides the keys of records. It must be the same for all processes that share
+	// an inner store, and for as long as the records are needed.
 	Names Secret
 	// Records encrypts the records. It is usually a *[KeyRing].
 	Records AEAD
 }
 
-// A Store is a [store.Storage] that keeps its records encrypted in another one. It is
-// safe for use from many goroutines at once, and processes with the same [Keys] may
-// share the inner store. Make one with [New].
+// A Store is a [store.Storage] that keeps its records encrypted in another one. Make one
+// with [New]. All methods are safe for concurrent use, and processes with the same [Keys]
+// may share the inner store.
 //
-// Versions are those of the inner store, which decides all conditions. A value is
-// longer there than here by its key and some 100 bytes, so the limit on values is that
-// much lower. Besides the errors of the inner store there are [store.ErrKeyUnavailable],
-// [store.ErrCorrupt] and [ErrReplayed].
+// Versions are those of the inner store, which decides all conditions. In the inner store
+// a value is longer by its key and about 100 bytes, so the size limit for values is that
+// much lower. Besides the errors of the inner store, a Store returns
+// [store.ErrKeyUnavailable], [store.ErrCorrupt] and [ErrReplayed].
 type Store struct {
 	inner store.Storage
-	keys  func() *Keys // a function, as package fmt would show a secret that is in a field
+	keys  func() *Keys // a function, because package fmt would print a secret in a field
 	seen  *positions
 }
 
-// New returns a Store that keeps its records in inner, which should hold nothing else
-// of which the keys begin with "sealed.". The caller goes on to own inner.
+// New returns a Store that keeps its records in inner. No other items in inner should
+// have keys that begin with "sealed.". The caller still owns inner.
 func New(inner store.Storage, keys Keys) *Store {
 	return &Store{inner: inner, keys: func() *Keys { return &keys }, seen: &positions{limit: maxPositions}}
 }
@@ -66,7 +66,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Item, error) {
 	return store.Item{Key: got.key, Value: got.value, Version: got.version}, nil
 }
 
-// begin returns the name of key, or why no call with these arguments can succeed.
+// begin returns the name of key, or an error if no call with these arguments can succeed.
 func (s *Store) begin(ctx context.Context, key string) (name, error) {
 	if err := ctx.Err(); err != nil {
 		return name{}, err
@@ -82,13 +82,13 @@ func (s *Store) begin(ctx context.Context, key string) (name, error) {
 
 func (s *Store) ready() error {
 	if s.keys().Names == (Secret{}) || s.keys().Records == nil {
-		return fmt.Errorf("%w: the store was made without keys", store.ErrKeyUnavailable)
+		return fmt.Errorf("%w: the store has no keys", store.ErrKeyUnavailable)
 	}
 	return nil
 }
 
-// A loaded record has a version also if it comes with an error of its own, and none if
-// the error is that of the inner store.
+// A loaded record has a version even if the record itself is invalid. It has none if the
+// inner store returned an error.
 type loaded struct {
 	record
 	version store.Version
@@ -96,7 +96,7 @@ type loaded struct {
 }
 
 func (s *Store) load(ctx context.Context, n name) (loaded, error) {
-	before := s.seen.of(n) // a write that returns later does not make what is read now old
+	before := s.seen.of(n) // before reading: a concurrent write does not make this record an old one
 	item, err := s.inner.Load(ctx, n.String())
 	if err != nil {
 		return loaded{}, err
@@ -105,6 +105,7 @@ func (s *Store) load(ctx context.Context, n name) (loaded, error) {
 	if got.record, err = s.keys().open(n, item.Value); err != nil {
 		return got, err
 	}
+	// An earlier position than one that was seen means that an old record was put back.
 	if got.position < before.position {
 		return got, fmt.Errorf("%w: %w", store.ErrCorrupt, ErrReplayed)
 	}
@@ -122,8 +123,8 @@ func (s *Store) isCurrent(n name, sealed []byte) bool {
 	return err == nil && c.IsCurrent(ciphertext)
 }
 
-// Store implements [store.Storage]. Without a condition it writes with one of its own,
-// again and again while others get ahead of it.
+// Store implements [store.Storage]. Without a condition it uses one of its own, and tries
+// again whenever another write came first.
 func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 	n, err := s.begin(ctx, key)
 	if err != nil {
@@ -133,10 +134,14 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	if want, ok := cond.Want(); ok {
 		return s.storeIf(ctx, n, r, want)
 	}
+
+	// Without a condition, the position of the present record has to be known.
 	known := s.seen.of(n)
 	if known.position == 0 {
 		return s.replace(ctx, n, r)
 	}
+
+	// Try with the remembered version first, which saves a Load if it is current.
 	version, err := s.write(ctx, n, r, known, store.IfVersion(known.version))
 	if errors.Is(err, store.ErrConflict) {
 		return s.replace(ctx, n, r)
@@ -144,13 +149,15 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	return version, err
 }
 
-// replace writes r over whatever there is.
+// replace writes r whatever the current version is.
 func (s *Store) replace(ctx context.Context, n name, r record) (store.Version, error) {
 	for {
 		current, readable, err := s.current(ctx, n)
 		if err != nil {
 			return "", err
 		}
+
+		// An item that the inner store cannot read has no version to compare with.
 		cond := store.IfVersion(current.version)
 		if !readable {
 			cond = store.Any()
@@ -178,9 +185,9 @@ func (s *Store) storeIf(ctx context.Context, n name, r record, want store.Versio
 	return s.write(ctx, n, r, known, store.IfVersion(want))
 }
 
-// current returns the mark of what the inner store holds, with position 0 if that is
-// not known. It is not readable if the inner store itself cannot read its item, which
-// therefore has no version.
+// current returns the mark of the item in the inner store, with position 0 if that is
+// unknown. The item is not readable, and has no version, if the inner store itself cannot
+// read it.
 func (s *Store) current(ctx context.Context, n name) (m mark, readable bool, err error) {
 	got, err := s.load(ctx, n)
 	unreadable := errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrKeyUnavailable)
@@ -195,9 +202,11 @@ func (s *Store) current(ctx context.Context, n name) (m mark, readable bool, err
 	return mark{}, false, err
 }
 
-// write writes r after what is known of its predecessor.
+// write writes r with a position after that of its predecessor.
 func (s *Store) write(ctx context.Context, n name, r record, before mark, cond store.Condition) (store.Version, error) {
 	r.position = max(before.position, s.seen.of(n).position) + 1
+	// The history of the key is unknown. The time is later than any position in it, unless a
+	// clock was ahead.
 	if before.version == "" || before.position == 0 {
 		r.position = max(r.position, uint64(time.Now().UnixNano())) //nolint:gosec // After 1970.
 	}
@@ -213,7 +222,7 @@ func (s *Store) write(ctx context.Context, n name, r record, before mark, cond s
 	return version, nil
 }
 
-// Delete implements [store.Storage]. It needs no key but that of names.
+// Delete implements [store.Storage]. It only needs the secret for names.
 func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) error {
 	n, err := s.begin(ctx, key)
 	if err != nil {
@@ -226,8 +235,8 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	return nil
 }
 
-// List implements [store.Storage]. It reads and decrypts all records, whatever prefix
-// is. If there are some it cannot read, it yields their error after all others.
+// List implements [store.Storage]. It reads and decrypts all records, whatever the prefix
+// is. If it cannot read some, it yields an error after all others.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 	return func(yield func(store.Meta, error) bool) {
 		var bad unreadable
@@ -256,7 +265,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 	}
 }
 
-// names yields the names of all records, and an error last.
+// names yields the names of all records. If the inner List fails, the error comes last.
 func (s *Store) names(ctx context.Context) iter.Seq2[name, error] {
 	return func(yield func(name, error) bool) {
 		err := ctx.Err()
@@ -267,8 +276,8 @@ func (s *Store) names(ctx context.Context) iter.Seq2[name, error] {
 			yield(name{}, err)
 			return
 		}
-		for meta, err := range s.inner.List(ctx, namePrefix) {
-			n, ok := parseName(meta.Key)
+		for info, err := range s.inner.List(ctx, namePrefix) {
+			n, ok := parseName(info.Key)
 			if err == nil && !ok {
 				continue // not ours
 			}
@@ -279,14 +288,14 @@ func (s *Store) names(ctx context.Context) iter.Seq2[name, error] {
 	}
 }
 
-// unreadable gathers the errors of records that cannot be read. It keeps one of each
-// kind, as there may be many.
+// unreadable collects the errors of records that cannot be read. It keeps one of each
+// kind, because there may be many.
 type unreadable struct {
 	records                    int
 	corrupt, replayed, missing error
 }
 
-// took reports whether err is the error of a single record, and keeps it.
+// took reports whether err is the error of a single record, which it then keeps.
 func (u *unreadable) took(err error) bool {
 	switch {
 	case errors.Is(err, ErrReplayed):
@@ -309,11 +318,12 @@ func (u *unreadable) err() error {
 	return fmt.Errorf("%d records cannot be read: %w", u.records, errors.Join(u.corrupt, u.replayed, u.missing))
 }
 
-// Rekey implements [store.Rekeyer]: it encrypts with the primary key what was
-// encrypted with another, and gives these records new versions. A write that was under
-// way when the primary changed may come with the former one, so a key is safe to
-// remove when Rekey returned 0. With an [AEAD] that is no *KeyRing, it encrypts all
-// records anew each time: then call it twice, the second time when those writes have ended.
+// Rekey implements [store.Rekeyer]: it re-encrypts with the primary key the records that
+// were encrypted with another one, and gives them new versions. A write that was in
+// progress when the primary key changed may still use the previous key, so a key can
+// safely be removed when Rekey has returned 0. With an [AEAD] that is not a *KeyRing, it
+// re-encrypts all records each time: call it twice, the second time after those writes
+// have ended.
 func (s *Store) Rekey(ctx context.Context) (n int, err error) {
 	var bad unreadable
 	for each, err := range s.names(ctx) {
@@ -331,8 +341,8 @@ func (s *Store) Rekey(ctx context.Context) (n int, err error) {
 	return n, bad.err()
 }
 
-// rekey encrypts one record anew and reports whether it was necessary. Whoever writes
-// the record meanwhile wins.
+// rekey re-encrypts one record and reports whether that was necessary. A concurrent write
+// of the record wins.
 func (s *Store) rekey(ctx context.Context, n name) (bool, error) {
 	for {
 		got, err := s.load(ctx, n)
@@ -350,8 +360,8 @@ func (s *Store) rekey(ctx context.Context, n name) (bool, error) {
 	}
 }
 
-// As implements the method that [store.As] asks: it grants Pinger and io.Closer if the
-// inner store has them, and nothing else.
+// As implements the method that [store.As] calls: it provides Pinger and io.Closer if the
+// inner store does, and nothing else.
 func (s *Store) As(target any) bool {
 	switch p := target.(type) {
 	case *store.Pinger:
@@ -370,7 +380,7 @@ func (s *Store) As(target any) bool {
 	return false
 }
 
-// A pinger is able to work if the inner store is and there are keys.
+// A pinger fails without keys, and otherwise pings the inner store.
 type pinger struct {
 	s     *Store
 	inner store.Pinger

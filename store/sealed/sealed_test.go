@@ -18,7 +18,7 @@ import (
 	"github.com/everfresh-go/everfresh/store/sealed"
 )
 
-// tampered returns what somebody who can write the inner store may make of a record,
+// tampered returns what an attacker who can write to the inner store may make of a record,
 // by the name of what was done. Those called "repaired" have a correct checksum.
 func tampered(innerKey string, b, other []byte) map[string][]byte {
 	all := map[string][]byte{
@@ -158,7 +158,7 @@ func TestReplay(t *testing.T) {
 		{"replaced", func(t *testing.T, s *sealed.Store) { put(t, s, "k", "second") }},
 		{"replaced twice", func(t *testing.T, s *sealed.Store) { put(t, s, "k", "second"); put(t, s, "k", "third") }},
 		{"replaced by another process", func(t *testing.T, s *sealed.Store) {}},
-		{"deleted and stored anew", func(t *testing.T, s *sealed.Store) {
+		{"deleted and stored again", func(t *testing.T, s *sealed.Store) {
 			if err := s.Delete(t.Context(), "k", store.Any()); err != nil {
 				t.Fatal(err)
 			}
@@ -328,7 +328,7 @@ func rekeyAll(t *testing.T, s *sealed.Store) {
 	}
 }
 
-func TestRekeyOverwritesNobody(t *testing.T) {
+func TestRekeyOverwritesNoWrite(t *testing.T) {
 	inner, old := &hooked{Storage: new(store.Memory)}, newKey("old")
 	ring := ringOf(t, old)
 	s := sealed.New(inner, sealed.Keys{Names: sealed.NewSecret(), Records: ring})
@@ -338,7 +338,7 @@ func TestRekeyOverwritesNobody(t *testing.T) {
 	inner.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 		inner.put = nil
 		// Between the Load and the Store of Rekey.
-		if v, err := s.Store(ctx, "k", []byte("of somebody else"), store.Any()); err != nil {
+		if v, err := s.Store(ctx, "k", []byte("of another process"), store.Any()); err != nil {
 			return v, err
 		}
 		return inner.Storage.Store(ctx, key, value, cond)
@@ -346,7 +346,7 @@ func TestRekeyOverwritesNobody(t *testing.T) {
 	if n, err := s.Rekey(t.Context()); n != 0 || err != nil {
 		t.Errorf("Rekey = %d, %v, want 0: the other write has the new key", n, err)
 	}
-	wantValue(t, s, "k", "of somebody else")
+	wantValue(t, s, "k", "of another process")
 }
 
 func TestRekey(t *testing.T) {

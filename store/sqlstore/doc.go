@@ -1,6 +1,6 @@
 // Package sqlstore keeps records in a table of SQLite or PostgreSQL, through
-// [database/sql]. It imports no driver: the program imports the one it wants, and
-// opens the database with it.
+// [database/sql]. It imports no driver: the program imports the driver of its choice
+// and opens the database with it.
 //
 //	import _ "modernc.org/sqlite"
 //
@@ -16,9 +16,9 @@
 //	defer s.Close()
 //
 // The tests run with modernc.org/sqlite and with github.com/jackc/pgx/v5/stdlib.
-// Another driver works if its errors have the same methods: Code() int for the result
-// code of SQLite, SQLState() string for that of PostgreSQL. Without them a locked
-// database is a failure instead of a short wait.
+// Other drivers work if their errors have the same methods: Code() int for SQLite's
+// result code, SQLState() string for that of PostgreSQL. Without them, a locked
+// database causes an error instead of a short wait.
 //
 // # Many processes
 //
@@ -27,40 +27,40 @@
 //
 // # The schema
 //
-// [New] makes three things and later changes them itself: the table, the sequence of
-// its versions (SQLite has it built in), and a table with the suffix _schema that says
-// which changes were made. It does so in one transaction, and processes that start at
-// once do it one after the other. If there is nothing to change, New only reads; the
-// rights to read and write the table, and to use the sequence, are then enough. A
-// program refuses a schema that is newer than it knows.
+// [New] creates three things and migrates them later: the table, the sequence of its
+// versions (which SQLite has built in), and a table with the suffix _schema that lists
+// the migrations. New does this in one transaction, and processes that start at the
+// same time do it one after the other. If there is nothing to migrate, New only reads;
+// the rights to read and write the table and to use the sequence are then enough. New
+// fails if the schema is newer than the program.
 //
-// Versions come from one sequence for all keys, and so never come back. That holds
-// as long as nobody sets the sequence back, as a restored backup does.
+// Versions come from one sequence for all keys, so they are never reused, unless the
+// sequence is set back, which restoring a backup does.
 //
 // # SQLite
 //
-// The store sets no pragma: database/sql opens connections when it likes, so pragmas
-// belong into the data source name, where every connection gets them.
+// The store sets no pragmas: database/sql opens connections at any time, so pragmas
+// belong in the data source name, where they apply to every connection.
 //
-//   - journal_mode(WAL) lets reads run while another writes. Without it the store is
-//     as correct, and slower.
+//   - journal_mode(WAL) allows reads during a write. Without it, the store is correct
+//     but slower.
 //   - synchronous(FULL), which is SQLite's default, makes a write that returned nil
-//     survive a loss of power. With NORMAL and WAL the last writes may be lost.
-//   - busy_timeout is best left out. SQLite waits in it without a context, so that a
-//     call may outlast its context by that much. The store waits itself, see
-//     [WithLockWait].
+//     survive a loss of power. With NORMAL and WAL, the last writes may be lost.
+//   - busy_timeout is best left out. SQLite then waits regardless of the context, so a
+//     call may take that much longer than its context allows. The store has its own
+//     wait; see [WithLockWait].
 //
-// SQLite has one writer at a time. A store lets its own writers in one by one, and
-// tries again while other processes write. A database in memory needs
-// db.SetMaxOpenConns(1), since every connection would have its own. The file must not
-// be on a network file system.
+// SQLite allows one writer at a time. A store serializes its own writes, and retries
+// while other processes write. An in-memory database needs db.SetMaxOpenConns(1),
+// since every connection would have a database of its own. The file must not be on a
+// network file system.
 //
 // # PostgreSQL
 //
-// A write that returned nil is as durable as the server's synchronous_commit and
-// fsync say; the defaults survive a loss of power. The tables are made in, and found
-// through, the search_path of the connection. Every connection of db must reach the
-// primary: a replica may lag, which breaks the contract.
+// The server's settings synchronous_commit and fsync determine how durable a write is
+// that returned nil; with the defaults it survives a loss of power. The tables are
+// created in and found through the search_path of the connection. Every connection of
+// db must reach the primary: a replica may lag behind, which breaks the contract.
 //
 // # Errors
 //

@@ -14,10 +14,10 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// An Error is a failure of the database. It Is [store.ErrUnavailable] if it is
-// temporary: no connection, a server that starts or stops, a lock or a transaction
-// in the way for too long. It leaves out the driver's error, which may quote keys and
-// values.
+// An Error is a failure of the database. It wraps [store.ErrUnavailable] if the failure
+// is temporary: no connection, a server that is starting or stopping, or a lock or
+// transaction that was in the way for too long. It leaves out the driver's error, which
+// may quote keys and values.
 type Error struct {
 	Op   string // what failed: load, store, delete, list, ping or migrate
 	Code string // SQLSTATE, or SQLite's extended result code in decimal; else the Go type of the driver's error
@@ -48,7 +48,7 @@ func (e *Error) Unwrap() error {
 	return nil
 }
 
-// meanings has the codes that an operator can do something about.
+// meanings has the codes on which an operator can act.
 var meanings = map[string]string{
 	"5":  "the database is locked",
 	"8":  "the database is read-only",
@@ -56,17 +56,17 @@ var meanings = map[string]string{
 	"11": "the database is damaged",
 	"13": "the disk is full",
 	"14": "the file cannot be opened",
-	"26": "the file is no database",
+	"26": "the file is not a database",
 
 	"25006": "the database is read-only",
-	"28000": "the server refuses this user",
+	"28000": "the server rejected this user",
 	"28P01": "wrong password",
 	"3D000": "no such database",
 	"3F000": "no such schema",
-	"40001": "transactions that run at once are in the way",
+	"40001": "conflict with a concurrent transaction",
 	"42501": "permission denied",
 	"42P01": "no such table",
-	"42P07": "the table is there and was not made by this package",
+	"42P07": "the table exists and was not created by this package",
 	"53100": "the disk is full",
 	"53300": "too many connections",
 	"57014": "the server's time limit for a statement",
@@ -79,8 +79,8 @@ func locked(err error) bool {
 	return errors.As(err, &e) && e.again
 }
 
-// classify returns what a call reports for the error of the driver: nothing in its
-// text comes from a row.
+// classify returns the error that a call reports for an error of the driver. Its text
+// contains nothing from a row.
 func (s *Store) classify(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -92,7 +92,7 @@ func (s *Store) classify(ctx context.Context, op string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.As(err, &schema):
 		return err
-	case err.Error() == "sql: database is closed": // database/sql does not export it
+	case err.Error() == "sql: database is closed": // database/sql does not export this error
 		return store.ErrClosed
 	}
 	e := &Error{Op: op, Code: fmt.Sprintf("%T", err), temporary: connectionFailed(err)}
@@ -105,8 +105,9 @@ func (s *Store) classify(ctx context.Context, op string, err error) error {
 	return e
 }
 
-// ended returns the error of ctx, also if its deadline has passed and its timer has
-// not fired yet: a driver that gives the deadline to its connection may be first.
+// ended returns the error of ctx, or nil if ctx has not ended. A deadline counts as
+// passed even if its timer has not fired yet, because a driver that sets the deadline
+// on its connection may notice it first.
 func ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -117,15 +118,15 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
-// connectionFailed reports whether err is about the connection, and not the answer
-// of a database.
+// connectionFailed reports whether err is a failure of the connection rather than an
+// answer of the database.
 func connectionFailed(err error) bool {
 	var netErr net.Error
 	return errors.As(err, &netErr) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
-// ofSQLite reads a result code, of which the low byte is the kind; see
+// ofSQLite sets the fields for a result code, whose low byte is its kind; see
 // https://www.sqlite.org/rescode.html.
 func (e *Error) ofSQLite(err error) {
 	var coded interface{ Code() int }
@@ -139,7 +140,7 @@ func (e *Error) ofSQLite(err error) {
 	e.temporary = e.again
 }
 
-// ofPostgres reads an SQLSTATE, of which the first two characters are the class; see
+// ofPostgres sets the fields for an SQLSTATE, whose first two characters are its class; see
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func (e *Error) ofPostgres(err error) {
 	var coded interface{ SQLState() string }

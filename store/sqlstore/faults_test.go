@@ -54,7 +54,7 @@ func TestConnectionIsCut(t *testing.T) {
 	s := newStore(t, db, sqlstore.Postgres, sqlstore.WithTable("cut"))
 	put(t, s, "v")
 	execute(t, openPostgres(t), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut'`)
-	if _, err := s.Load(t.Context(), "k"); err != nil { // database/sql may have noticed, and connected anew
+	if _, err := s.Load(t.Context(), "k"); err != nil { // database/sql may have noticed, and reconnected
 		wantTemporary(t, err)
 	}
 	wantValue(t, s, "k", "v")

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// A SchemaError says that the schema in the database is newer than this package
-// knows: a later release of the program has been here.
+// A SchemaError says that the schema in the database is newer than this package: a
+// later release of the program has migrated it.
 type SchemaError struct {
 	Have int // the version of the schema in the database
-	Know int // the latest version this package knows
+	Know int // the latest version that this package knows
 }
 
 // Error implements error.
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("sqlstore: the schema has version %d, this program knows %d", e.Have, e.Know)
+	return fmt.Sprintf("sqlstore: the schema has version %d, but this program only knows version %d", e.Have, e.Know)
 }
 
-// queries has the statements for one table. Their parameters are numbered in the
-// order in which they appear, because SQLite takes $1 for a name.
+// queries has the statements for one table. Their parameters are numbered in order of
+// appearance, because SQLite treats $1 as a name and not as a number.
 type queries struct {
 	load, current, list, ping string
-	put, create, replace      string // each yields the new version, or no row if its condition fails
-	remove, removeVersion     string // yield the old version, or no row
+	put, create, replace      string // each returns the new version, or no row if its condition does not hold
+	remove, removeVersion     string // each returns the old version, or no row
 
-	lock         string // "" if a transaction that writes is lock enough
+	lock         string // "" if a write transaction is a sufficient lock
 	lockKey      int64
 	hasSchema    string
 	makeSchema   string
@@ -35,7 +35,7 @@ type queries struct {
 	insertSchema string
 }
 
-// pageLen is how many items a List reads at once.
+// pageLen is the number of items that a List reads at once.
 const pageLen = 256
 
 func commonQueries(table string) queries {
@@ -53,8 +53,8 @@ func commonQueries(table string) queries {
 	}
 }
 
-// sqliteQueries writes by replacing the row, so that its number, which AUTOINCREMENT
-// never gives twice, is the version.
+// sqliteQueries writes by replacing the row. The version is the number of the row, which
+// AUTOINCREMENT never uses twice.
 func sqliteQueries(table string) queries {
 	in := strings.NewReplacer("{t}", table).Replace
 	q := commonQueries(table)
@@ -66,7 +66,7 @@ func sqliteQueries(table string) queries {
 	return q
 }
 
-// sqliteSteps are the changes of the schema, which are only ever added to.
+// sqliteSteps are the migrations of the schema. New ones are added; none is changed.
 func sqliteSteps(table string) [][]string {
 	in := strings.NewReplacer("{t}", table).Replace
 	return [][]string{
@@ -87,7 +87,7 @@ func postgresQueries(table string) queries {
 	return q
 }
 
-// postgresSteps are the changes of the schema, which are only ever added to.
+// postgresSteps are the migrations of the schema. New ones are added; none is changed.
 func postgresSteps(table string) [][]string {
 	in := strings.NewReplacer("{t}", table).Replace
 	return [][]string{
@@ -98,26 +98,27 @@ func postgresSteps(table string) [][]string {
 	}
 }
 
-// lockKey is the number under which processes that change the schema of a table
-// wait for each other.
+// lockKey is the number of the advisory lock for migrations of a table.
 func lockKey(table string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("everfresh/sqlstore/" + table)) // never fails
 	return int64(h.Sum64())
 }
 
-// migrate makes the changes that the schema lacks, all or none.
+// migrate makes the changes that the schema lacks, in one transaction.
 func (s *Store) migrate(ctx context.Context, steps [][]string) error {
 	return s.write(ctx, "migrate", func() error {
 		have, err := s.schemaVersion(ctx)
 		if err != nil || have == len(steps) {
 			return err
 		}
+
+		// change looks again: another process may have migrated meanwhile.
 		tx, err := s.db.BeginTx(ctx, s.txOptions())
 		if err != nil {
 			return err
 		}
-		defer func() { _ = tx.Rollback() }() // ErrTxDone after Commit; else the error before it says more
+		defer func() { _ = tx.Rollback() }() // it fails after Commit; otherwise the first error says more
 		if err := s.change(ctx, tx, steps); err != nil {
 			return err
 		}
@@ -126,7 +127,7 @@ func (s *Store) migrate(ctx context.Context, steps [][]string) error {
 }
 
 // txOptions asks for a transaction that sees what was committed while it waited for
-// the lock, whatever the default of the database is.
+// the lock, whatever the database's default isolation is.
 func (s *Store) txOptions() *sql.TxOptions {
 	if s.dialect == Postgres {
 		return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
@@ -134,7 +135,7 @@ func (s *Store) txOptions() *sql.TxOptions {
 	return nil
 }
 
-// schemaVersion returns 0 if there is no schema yet.
+// schemaVersion returns the version of the schema, or 0 if there is none yet.
 func (s *Store) schemaVersion(ctx context.Context) (version int, err error) {
 	var has bool
 	if err := s.db.QueryRowContext(ctx, s.queries.hasSchema).Scan(&has); err != nil || !has {
@@ -144,9 +145,10 @@ func (s *Store) schemaVersion(ctx context.Context) (version int, err error) {
 	return version, err
 }
 
-// change runs in a transaction. In SQLite, one that finds another has begun to write
-// since it read fails as locked, and is tried again from its beginning.
+// change runs in a transaction. In SQLite, the transaction fails as locked if another
+// one has begun to write since it first read, and is retried from its beginning.
 func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error {
+	// Processes that start at the same time wait for each other here.
 	if s.queries.lock != "" {
 		if _, err := tx.ExecContext(ctx, s.queries.lock, s.queries.lockKey); err != nil {
 			return err
@@ -155,6 +157,8 @@ func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error 
 	if _, err := tx.ExecContext(ctx, s.queries.makeSchema); err != nil {
 		return err
 	}
+
+	// Find out which migrations are done, now that no other process can add one.
 	var have int
 	if err := tx.QueryRowContext(ctx, s.queries.schema).Scan(&have); err != nil {
 		return err
@@ -162,6 +166,8 @@ func (s *Store) change(ctx context.Context, tx *sql.Tx, steps [][]string) error 
 	if have > len(steps) {
 		return &SchemaError{Have: have, Know: len(steps)}
 	}
+
+	// Make the others, and record each.
 	for i, statements := range steps[have:] {
 		for _, statement := range statements {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {

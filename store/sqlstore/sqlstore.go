@@ -17,11 +17,11 @@ const (
 	defaultTable    = "everfresh"
 	defaultLockWait = 5 * time.Second
 	defaultMaxValue = 64 << 20
-	// The delays between two tries for a locked database, which double.
+	// The delay before a retry on a locked database doubles from minDelay to maxDelay.
 	minDelay, maxDelay = time.Millisecond, 50 * time.Millisecond
 )
 
-// A Dialect names the kind of database. The zero value is none.
+// A Dialect is a kind of database. The zero value is invalid.
 type Dialect int
 
 // The dialects.
@@ -30,7 +30,7 @@ const (
 	Postgres                    // tested with version 15
 )
 
-// tableName leaves room for suffixes in the 63 bytes of a PostgreSQL name.
+// tableName leaves room for suffixes: names in PostgreSQL have at most 63 bytes.
 var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
 
 var (
@@ -39,10 +39,10 @@ var (
 	_ io.Closer     = (*Store)(nil)
 )
 
-// A Store is a [store.Storage] in one table. Make one with [New]. All methods may be
-// called from many goroutines at once. A List is sorted by key. It reads page after
-// page and holds no connection between them, so it needs no more than one; what is
-// written between two pages shows in the second.
+// A Store is a [store.Storage] in one table. Make one with [New]. All methods are safe
+// for concurrent use. A List is sorted by key. It reads page by page and holds no
+// connection in between, so one connection is enough; the second page shows what was
+// written after the first.
 //
 // Besides the errors of the contract, a Store returns [*Error].
 type Store struct {
@@ -51,11 +51,11 @@ type Store struct {
 	queries  queries
 	lockWait time.Duration
 	maxValue int64
-	writer   chan struct{} // holds a token while a call writes; nil if the database takes many writers
+	writer   chan struct{} // holds a token while a call writes; nil if the database allows concurrent writers
 	closed   atomic.Bool
 }
 
-// An Option changes what [New] makes.
+// An Option configures a store that [New] returns.
 type Option func(*config)
 
 type config struct {
@@ -64,40 +64,42 @@ type config struct {
 	maxValue int64
 }
 
-// WithMaxValue sets the largest value in bytes. Store of more returns
-// [store.ErrTooLarge]. The default is 64 MiB; the databases themselves take nearly
-// 1 GB.
+// WithMaxValue sets the size limit for values, in bytes. Store returns
+// [store.ErrTooLarge] for a larger value. The default is 64 MiB; the databases
+// themselves allow almost 1 GB.
 func WithMaxValue(n int64) Option {
 	return func(c *config) { c.maxValue = n }
 }
 
-// WithTable names the table; the default is "everfresh". A name has 1 to 50 lower
-// case letters, digits and underscores, and begins with no digit. Stores with
-// different tables share nothing.
+// WithTable sets the name of the table. The default is "everfresh". A name has 1 to 50
+// lower-case letters, digits and underscores, and does not begin with a digit. Stores
+// with different tables share nothing.
 func WithTable(name string) Option {
 	return func(c *config) { c.table = name }
 }
 
-// WithLockWait bounds how long a call tries again while the database is locked by
-// another process, or calls off a transaction that met another one; the context may
-// end it sooner. After that the call returns [store.ErrUnavailable]. The default is 5
-// seconds; 0 means one try.
+// WithLockWait limits how long a call retries while another process locks the database
+// or while the database aborts its transaction because of a concurrent one. The context
+// may end the call sooner. After the limit the call returns [store.ErrUnavailable]. The
+// default is 5 seconds; 0 means a single try.
 func WithLockWait(d time.Duration) Option {
 	return func(c *config) { c.lockWait = d }
 }
 
-// New returns a store in a table of db, and makes the table or brings it up to date
-// if need be. db stays the caller's, who closes it after the store; the store's Close
-// does not. New returns [store.ErrUnavailable] if the database does not answer.
+// New returns a store in a table of db. It creates or migrates the table if necessary.
+// The caller still owns db, and closes it after the store; the store's Close does not.
+// New returns [store.ErrUnavailable] if the database does not answer.
 func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Store, error) {
 	c := config{table: defaultTable, lockWait: defaultLockWait, maxValue: defaultMaxValue}
 	for _, opt := range opts {
 		opt(&c)
 	}
 	if !tableName.MatchString(c.table) {
-		return nil, fmt.Errorf("sqlstore: %q is no table name: want 1 to 50 of a-z, 0-9 and _, and no digit first", c.table)
+		return nil, fmt.Errorf("sqlstore: invalid table name %q: want 1 to 50 of a-z, 0-9 and _, and no digit first", c.table)
 	}
 	s := &Store{db: db, dialect: dialect, lockWait: c.lockWait, maxValue: c.maxValue}
+
+	// SQLite allows one writer at a time, so its store serializes its own writes.
 	var steps [][]string
 	switch dialect {
 	case SQLite:
@@ -106,7 +108,7 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Sto
 	case Postgres:
 		s.queries, steps = postgresQueries(c.table), postgresSteps(c.table)
 	default:
-		return nil, fmt.Errorf("sqlstore: %d is no dialect", dialect)
+		return nil, fmt.Errorf("sqlstore: invalid dialect %d", dialect)
 	}
 	if err := s.migrate(ctx, steps); err != nil {
 		return nil, err
@@ -124,16 +126,16 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Close makes every later call but Close return [store.ErrClosed]; it returns nil at
-// once. Calls under way complete, or return ErrClosed if the caller closes the
-// database. A List that has begun goes on with the page it has.
+// Close makes every later call except Close return [store.ErrClosed]. It returns nil
+// immediately. Calls in progress complete, or return ErrClosed if the caller closes the
+// database. A List in progress still yields the page that it has read.
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	return nil
 }
 
-// read calls f until the database is not locked, within the bounds of [WithLockWait]
-// and ctx. It returns f's error as one of the contract or as an [*Error].
+// read calls f until the database is not locked, within the limits of [WithLockWait]
+// and ctx. It returns f's error as an error of the contract or an [*Error].
 func (s *Store) read(ctx context.Context, op string, f func() error) error {
 	start := time.Now()
 	for delay := minDelay; ; delay = min(2*delay, maxDelay) {
@@ -151,8 +153,9 @@ func (s *Store) read(ctx context.Context, op string, f func() error) error {
 	}
 }
 
-// write is read for what changes the database: if that takes one writer at a time,
-// it lets in one, so that they do not keep each other waiting in vain.
+// write is like read, for calls that change the database. If the database allows only
+// one writer at a time, so does write; the store's own writes would otherwise lock each
+// other out and have to retry.
 func (s *Store) write(ctx context.Context, op string, f func() error) error {
 	if s.writer != nil {
 		select {
@@ -175,8 +178,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// query calls row for each row. It reads to the end, also for a single row, because a
-// statement can fail after its last row: when it commits.
+// query calls row for each row. It reads to the end even for a single row, because a
+// statement can still fail after its last row, when it commits.
 func (s *Store) query(ctx context.Context, query string, row func(*sql.Rows) error, args ...any) error {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {

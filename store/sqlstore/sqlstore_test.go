@@ -79,7 +79,7 @@ func TestNewerSchema(t *testing.T) {
 	})
 }
 
-// TestForeignTable proves that a table of somebody else is left alone.
+// TestForeignTable proves that another program's table is left alone.
 func TestForeignTable(t *testing.T) {
 	onEach(t, "foreign_table", func(t *testing.T, target target, opt sqlstore.Option) {
 		db := target.open(t)
@@ -111,11 +111,11 @@ func TestPrefixes(t *testing.T) {
 					want = append(want, key)
 				}
 			}
-			for meta, err := range s.List(t.Context(), prefix) {
+			for info, err := range s.List(t.Context(), prefix) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got = append(got, meta.Key)
+				got = append(got, info.Key)
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
@@ -163,12 +163,12 @@ func TestOneConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := 0
-		for meta, err := range s.List(t.Context(), "k") {
-			if want := fmt.Sprintf("k%04d", seen); err != nil || meta.Key != want || meta.Size != 1 {
-				t.Fatalf("item %d is %+v, %v, want %s", seen, meta, err, want)
+		for info, err := range s.List(t.Context(), "k") {
+			if want := fmt.Sprintf("k%04d", seen); err != nil || info.Key != want || info.Size != 1 {
+				t.Fatalf("item %d is %+v, %v, want %s", seen, info, err, want)
 			}
 			if seen%100 == 0 {
-				wantValue(t, s, meta.Key, "v")
+				wantValue(t, s, info.Key, "v")
 			}
 			seen++
 		}
@@ -215,7 +215,7 @@ func TestMissingTable(t *testing.T) {
 }
 
 // TestErrorsQuoteNothing makes the database itself put a key and a value into its
-// error, as a trigger or a constraint of somebody else may.
+// error, as another program's trigger or constraint may.
 func TestErrorsQuoteNothing(t *testing.T) {
 	const secret = "canary"
 	raise := map[string]string{
@@ -242,7 +242,7 @@ func TestErrorsQuoteNothing(t *testing.T) {
 	})
 }
 
-// TestLockedRow makes a write wait for a transaction of somebody else.
+// TestLockedRow makes a write wait for another transaction.
 func TestLockedRow(t *testing.T) {
 	onEach(t, "locked_row", func(t *testing.T, target target, opt sqlstore.Option) {
 		s := newStore(t, target.open(t), target.dialect, opt, sqlstore.WithLockWait(time.Hour))

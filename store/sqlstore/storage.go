@@ -20,7 +20,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Item, error) {
 	}
 	var item store.Item
 	err := s.read(ctx, "load", func() error {
-		item = store.Item{Key: key} // a try that failed may have left something
+		item = store.Item{Key: key} // an earlier try may have set the other fields
 		err := s.query(ctx, s.queries.load, func(rows *sql.Rows) error {
 			var version int64
 			err := rows.Scan(&item.Value, &version)
@@ -44,7 +44,7 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 		return "", store.ErrTooLarge
 	}
 	if value == nil {
-		value = []byte{} // nil would be NULL
+		value = []byte{} // nil would be stored as NULL
 	}
 	query, args := s.queries.put, []any{[]byte(key), value}
 	if want, ok := cond.Want(); ok && want == "" {
@@ -52,7 +52,7 @@ func (s *Store) Store(ctx context.Context, key string, value []byte, cond store.
 	} else if ok {
 		query, args = s.queries.replace, append(args, parseVersion(want))
 	}
-	for { // until the condition holds for the write, or not for what is there after it
+	for { // until the write succeeds, or cond does not hold for the version found afterwards
 		version, err := s.writeVersion(ctx, "store", query, args...)
 		if err != nil || version != "" {
 			return version, err
@@ -74,7 +74,7 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	}
 	query, args := s.queries.remove, []any{[]byte(key)}
 	want, conditional := cond.Want()
-	if conditional { // no item has the version "", so IfAbsent deletes none
+	if conditional { // no item has the version "", so IfAbsent deletes nothing
 		query, args = s.queries.removeVersion, append(args, parseVersion(want))
 	}
 	for {
@@ -92,10 +92,10 @@ func (s *Store) Delete(ctx context.Context, key string, cond store.Condition) er
 	}
 }
 
-// writeVersion runs a statement that yields a version, and returns "" if it yields none.
+// writeVersion runs a statement that returns a version, and returns "" if there is no row.
 func (s *Store) writeVersion(ctx context.Context, op, query string, args ...any) (version store.Version, err error) {
 	err = s.write(ctx, op, func() error {
-		version = "" // a try that failed when it committed has left one
+		version = "" // an earlier try that failed to commit may have set it
 		return s.query(ctx, query, scanVersion(&version), args...)
 	})
 	if err != nil {
@@ -126,20 +126,20 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, e
 				return
 			}
 			if more = len(page) == pageLen; more {
-				from = page[pageLen-1].Key + "\x00" // the least key after it
+				from = page[pageLen-1].Key + "\x00" // the smallest key after it
 			}
 		}
 	}
 }
 
-// yieldPage reports whether the loop goes on.
+// yieldPage yields the items of page and reports whether the loop continues.
 func yieldPage(ctx context.Context, page []store.Meta, yield func(store.Meta, error) bool) bool {
-	for _, meta := range page {
+	for _, info := range page {
 		if err := ctx.Err(); err != nil {
 			yield(store.Meta{}, err)
 			return false
 		}
-		if !yield(meta, nil) {
+		if !yield(info, nil) {
 			return false
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Store) page(ctx context.Context, from, end string) ([]store.Meta, error
 	return page, nil
 }
 
-// prefixEnd returns the least string that is greater than all that begin with prefix.
+// prefixEnd returns the smallest string that is greater than all strings with prefix.
 func prefixEnd(prefix string) string {
 	end := []byte(prefix)
 	for len(end) > 0 && end[len(end)-1] == 0xff {
@@ -193,8 +193,8 @@ func formatVersion(version int64) store.Version {
 	return store.Version(strconv.FormatInt(version, 10))
 }
 
-// parseVersion returns the number of a version that formatVersion made. For any
-// other it returns 0, which is the version of nothing.
+// parseVersion returns the number of a version that formatVersion made. For any other
+// version it returns 0, which no item has.
 func parseVersion(v store.Version) int64 {
 	version, err := strconv.ParseInt(string(v), 10, 64)
 	if err != nil || formatVersion(version) != v {

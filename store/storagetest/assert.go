@@ -14,7 +14,7 @@ func put(ctx context.Context, s store.Storage, key, value string) (store.Version
 	return s.Store(ctx, key, []byte(value), store.Any())
 }
 
-// callAll calls every method of Storage and returns the error of each.
+// callAll calls every method of Storage and returns their errors.
 func callAll(ctx context.Context, s store.Storage, key string) map[string]error {
 	_, errLoad := s.Load(ctx, key)
 	_, errStore := put(ctx, s, key, "new")
@@ -47,11 +47,11 @@ func race(n int, f func(i int) error) error {
 
 func keysOf(list func(func(store.Meta, error) bool)) ([]string, error) {
 	var keys []string
-	for meta, err := range list {
+	for info, err := range list {
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, meta.Key)
+		keys = append(keys, info.Key)
 	}
 	return keys, nil
 }

@@ -21,9 +21,9 @@ func globPrefix(b *broken) {
 func wrongSize(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				meta.Size += 28
-				if !yield(meta, err) {
+			for info, err := range b.Storage.List(ctx, prefix) {
+				info.Size += 28
+				if !yield(info, err) {
 					return
 				}
 			}
@@ -33,17 +33,17 @@ func wrongSize(b *broken) {
 
 func listAtOnce(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
-		metas := maps.Collect(b.Storage.List(ctx, prefix))
-		return maps.All(metas)
+		infos := maps.Collect(b.Storage.List(ctx, prefix))
+		return maps.All(infos)
 	}
 }
 
 func listTwice(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
+			for info, err := range b.Storage.List(ctx, prefix) {
 				for range 2 {
-					if !yield(meta, err) {
+					if !yield(info, err) {
 						return
 					}
 				}
@@ -56,8 +56,8 @@ func listOnePage(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
 			n := 0
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				if n++; n > 50 || !yield(meta, err) {
+			for info, err := range b.Storage.List(ctx, prefix) {
+				if n++; n > 50 || !yield(info, err) {
 					return
 				}
 			}
@@ -68,8 +68,8 @@ func listOnePage(b *broken) {
 func listOn(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				yield(meta, err)
+			for info, err := range b.Storage.List(ctx, prefix) {
+				yield(info, err)
 			}
 		}
 	}
@@ -79,8 +79,8 @@ func leakLock(b *broken) {
 	locked := false
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				if !yield(meta, err) {
+			for info, err := range b.Storage.List(ctx, prefix) {
+				if !yield(info, err) {
 					locked = true
 					return
 				}
@@ -115,11 +115,11 @@ func refuseWhile(b *broken, locked *bool) func(context.Context, string, []byte, 
 func itemWithError(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
+			for info, err := range b.Storage.List(ctx, prefix) {
 				if err != nil {
-					meta.Key = "last"
+					info.Key = "last"
 				}
-				if !yield(meta, err) {
+				if !yield(info, err) {
 					return
 				}
 			}
@@ -130,8 +130,8 @@ func itemWithError(b *broken) {
 func swallowListError(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				if err != nil || !yield(meta, nil) {
+			for info, err := range b.Storage.List(ctx, prefix) {
+				if err != nil || !yield(info, nil) {
 					return
 				}
 			}
@@ -142,8 +142,8 @@ func swallowListError(b *broken) {
 func repeatListError(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
-			for meta, err := range b.Storage.List(ctx, prefix) {
-				if !yield(meta, err) || err != nil && !yield(store.Meta{}, err) {
+			for info, err := range b.Storage.List(ctx, prefix) {
+				if !yield(info, err) || err != nil && !yield(store.Meta{}, err) {
 					return
 				}
 			}

@@ -102,7 +102,7 @@ var mutants = []mutant{
 	{"rolls back a Store whose ctx ends by deleting the item", []string{"UnknownOutcome"}, rollBack},
 	{"reads the prefix as a pattern", []string{"List"}, globPrefix},
 	{"lists the size of the stored form", []string{"List"}, wrongSize},
-	{"lists before the loop begins", []string{"ListAnew"}, listAtOnce},
+	{"lists before the loop begins", []string{"ListAgain"}, listAtOnce},
 	{"lists each key twice", []string{"ListWhileWriting", "List"}, listTwice},
 	{"lists one page only", []string{"ListWhileWriting"}, listOnePage},
 	{"goes on after the loop ended", []string{"ListEarlyEnd"}, listOn},
@@ -235,14 +235,14 @@ func lag(b *broken) {
 }
 
 func keepSlice(b *broken) {
-	kept := make(map[string][]byte)
+	stored := make(map[string][]byte)
 	b.load = func(ctx context.Context, key string) (store.Item, error) {
 		item, err := b.Storage.Load(ctx, key)
-		item.Value = bytes.Clone(kept[key])
+		item.Value = bytes.Clone(stored[key])
 		return item, err
 	}
 	b.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-		kept[key] = value
+		stored[key] = value
 		return b.Storage.Store(ctx, key, value, cond)
 	}
 }
@@ -264,7 +264,7 @@ func hang(b *broken) {
 	b.list = func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 		return func(yield func(store.Meta, error) bool) {
 			if _, ok := ctx.Deadline(); ok {
-				<-context.WithoutCancel(ctx).Done() // for ever
+				<-context.WithoutCancel(ctx).Done() // forever
 			}
 		}
 	}

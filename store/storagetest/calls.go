@@ -48,7 +48,7 @@ func checkDoneContext(ctx context.Context, s store.Storage, _ config) error {
 	return wantValue(ctx, s, "k", "old")
 }
 
-// canary is long enough to occur in no text by accident.
+// canary is long enough not to occur in any text by accident.
 const canary = "canary-in-the-coal-mine"
 
 func checkErrorText(ctx context.Context, s store.Storage, conf config) error {
@@ -81,8 +81,8 @@ func wantNoCanary(errs []error) error {
 	return nil
 }
 
-// soon is how long a call may go on after its ctx has ended. It is generous, for
-// slow machines; a call that ignores ctx takes its own time, or for ever.
+// soon is how long a call may run after its ctx has ended. It is generous, for slow
+// machines; a call that ignores ctx takes longer, or never ends.
 const soon = time.Second
 
 func checkContextEnds(ctx context.Context, s store.Storage, conf config) error {
@@ -107,8 +107,8 @@ func checkContextEnds(ctx context.Context, s store.Storage, conf config) error {
 	})
 }
 
-// endsSoon makes a call whose ctx ends after delay. The call goes on in its own
-// goroutine if it does not return.
+// endsSoon makes a call whose ctx ends after delay. A call that does not return goes
+// on in its own goroutine.
 func endsSoon(ctx context.Context, delay time.Duration, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, delay)
 	defer cancel()
@@ -121,9 +121,9 @@ func endsSoon(ctx context.Context, delay time.Duration, call func(ctx context.Co
 		if err == nil || errors.Is(err, context.DeadlineExceeded) {
 			return nil
 		}
-		return fmt.Errorf("the error is %w, want that of ctx", err)
+		return fmt.Errorf("the error is %w, want the error of ctx", err)
 	case <-late.C:
-		return fmt.Errorf("a call went on for %v after its ctx had ended", soon)
+		return fmt.Errorf("a call was still running %v after its ctx had ended", soon)
 	}
 }
 
@@ -150,7 +150,7 @@ func checkUnknownOutcome(ctx context.Context, s store.Storage, conf config) erro
 	return nil
 }
 
-// value returns n bytes, or as many as the store takes.
+// value returns n bytes, or the maximum size of the store if that is less.
 func (c config) value(n int64) []byte {
 	if c.maxValue >= 0 {
 		n = min(n, c.maxValue)

@@ -10,8 +10,8 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// checkCloseUnderWay and the checks below close the store, and take one that was
-// closed before. A store that is no [io.Closer] passes them.
+// checkCloseUnderWay and the checks below close the store, and also accept one that is
+// closed already. A store that is not an [io.Closer] passes them.
 func checkCloseUnderWay(ctx context.Context, s store.Storage, _ config) error {
 	c, ok := store.As[io.Closer](s)
 	if !ok {
@@ -32,7 +32,7 @@ func checkCloseUnderWay(ctx context.Context, s store.Storage, _ config) error {
 	})
 }
 
-// callUntilClosed uses s, which another goroutine closes, until each method has
+// callUntilClosed uses s, which another goroutine closes, until every method has
 // failed. It calls started after the first round.
 func callUntilClosed(ctx context.Context, s store.Storage, key string, closed *atomic.Bool, started func()) error {
 	for n, ended := 0, false; !ended; n++ {
@@ -49,7 +49,7 @@ func callUntilClosed(ctx context.Context, s store.Storage, key string, closed *a
 				return wantErr(err, store.ErrClosed)
 			}
 		}
-		ended = errStore != nil // and the calls after it failed too
+		ended = errStore != nil // the calls after it fail as well
 	}
 	return nil
 }
@@ -62,13 +62,13 @@ func checkListError(ctx context.Context, s store.Storage, _ config) error {
 	if err := c.Close(); err != nil {
 		return err
 	}
-	var metas []store.Meta
+	var infos []store.Meta
 	var errs []error
-	for meta, err := range s.List(ctx, "") {
-		metas, errs = append(metas, meta), append(errs, err)
+	for info, err := range s.List(ctx, "") {
+		infos, errs = append(infos, info), append(errs, err)
 	}
-	if len(errs) != 1 || errs[0] == nil || metas[0] != (store.Meta{}) {
-		return fmt.Errorf("after Close the loop saw %+v with errors %v, want one error with a zero Meta", metas, errs)
+	if len(errs) != 1 || errs[0] == nil || infos[0] != (store.Meta{}) {
+		return fmt.Errorf("after Close the loop saw %+v with errors %v, want one error with a zero Meta", infos, errs)
 	}
 	return nil
 }

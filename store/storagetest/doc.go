@@ -1,5 +1,5 @@
-// Package storagetest proves that a [store.Storage] keeps the contract: for each
-// rule in the comment of Storage there is a check with a name, which quotes it.
+// Package storagetest tests whether a [store.Storage] follows the contract: for each
+// rule in the comment of Storage there is a named check that quotes the rule.
 //
 //	func TestConformance(t *testing.T) {
 //		dir := t.TempDir()
@@ -12,21 +12,22 @@
 //		})
 //	}
 //
-// There are two doors, as [testing/slogtest] has. [Run] is for tests: every check
-// is a subtest on a store of its own, and four more checks open one place again, or
-// twice at once. [Check] is for programs: it takes one empty store and returns
-// what it found.
+// As in [testing/slogtest], there are two functions. [Run] is for tests: every check
+// is a subtest with a store of its own, and four more checks open the same place
+// again, or twice at once. [Check] is for programs: it tests one empty store and
+// returns the rules that it breaks.
 //
 // # Exceptions
 //
-// A store that cannot keep a rule says so with [Except] and a reason, in its
-// documentation too. Run prints both; nobody finds out by losing data.
+// A store that cannot follow a rule declares that with [Except] and a reason, and in
+// its documentation. Run prints both, so that users do not find out by losing data.
 //
 //	storagetest.Except("ReadYourWrites", "writes reach the disk a second later")
 //
-// # What it cannot see
+// # What it cannot test
 //
-// The checks use a store as its users do. What happens when a disk is full, a
-// server dies or the power fails needs faults that only the store's own tests can
-// inject. Races are found by running them; use -race, and -count for more luck.
+// The checks use a store in the same way as its users. What happens when a disk is
+// full, a server dies or the power fails can only be tested by the store's own tests,
+// which can inject such faults. Races are only found if they occur: use -race, and
+// -count for more runs.
 package storagetest

@@ -42,7 +42,8 @@ func checkReopen(ctx context.Context, open func() store.Storage) error {
 	return err
 }
 
-// fill leaves items in s that were created, replaced and kept among deleted ones.
+// fill leaves items in s that were created, replaced, or left alone while others were
+// deleted.
 func fill(ctx context.Context, s store.Storage) error {
 	for i, key := range []string{"", "k", "K", "k", "\x00\xff", "/../k", strings.Repeat("k", store.MaxKeyLen), "gone", "gone/not"} {
 		if _, err := put(ctx, s, key, strings.Repeat("x", i)); err != nil {
@@ -52,7 +53,7 @@ func fill(ctx context.Context, s store.Storage) error {
 	return s.Delete(ctx, "gone", store.Any())
 }
 
-// contents returns all there is in s, each item as one text.
+// contents returns all items of s, each as a string.
 func contents(ctx context.Context, s store.Storage) (map[string]string, error) {
 	keys, err := keysOf(s.List(ctx, ""))
 	if err != nil {

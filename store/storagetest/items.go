@@ -23,7 +23,7 @@ func checkKeys(ctx context.Context, s store.Storage, _ config) error {
 			return fmt.Errorf("key %.40q: %w", key, err)
 		}
 	}
-	for _, key := range keys { // only now, so that keys which collide are found
+	for _, key := range keys { // in a second loop, to find keys that collide
 		if err := wantValue(ctx, s, key, "value of "+key); err != nil {
 			return fmt.Errorf("key %.40q: %w", key, err)
 		}
@@ -70,7 +70,7 @@ func allBytes() []byte {
 	return all
 }
 
-// checkLimit stores the largest value there may be, and one byte more.
+// checkLimit stores a value of the maximum size and one that is a byte larger.
 func checkLimit(ctx context.Context, s store.Storage, limit int64) error {
 	largest := strings.Repeat("x", int(limit))
 	if _, err := put(ctx, s, "large", largest); err != nil {
@@ -83,7 +83,7 @@ func checkLimit(ctx context.Context, s store.Storage, limit int64) error {
 	return wantValue(ctx, s, "large", largest)
 }
 
-// checkLargeValue stores what some stores refuse.
+// checkLargeValue stores a value that is too large for some stores.
 func checkLargeValue(ctx context.Context, s store.Storage) error {
 	if _, err := put(ctx, s, "large", "old"); err != nil {
 		return err
@@ -139,7 +139,7 @@ func checkReadYourWrites(ctx context.Context, s store.Storage, _ config) error {
 		return err
 	}
 	write := func() error {
-		defer stored.Store(last) // lets the readers end, also after an error
+		defer stored.Store(last) // makes the readers stop, even after an error
 		for n := range last {
 			if _, err := put(ctx, s, "k", fmt.Sprint(n+1)); err != nil {
 				return err
@@ -195,20 +195,20 @@ func checkLoadCopies(ctx context.Context, s store.Storage, _ config) error {
 		return err
 	}
 	changed.Value[0] = 'X'
-	kept, err := s.Load(ctx, "k")
+	item, err := s.Load(ctx, "k")
 	if err != nil {
 		return err
 	}
 	if err := overwriteMany(ctx, s); err != nil {
 		return err
 	}
-	if string(kept.Value) != "abc" {
-		return fmt.Errorf("the loaded value now reads %q, want abc", kept.Value)
+	if string(item.Value) != "abc" {
+		return fmt.Errorf("the loaded value now reads %q, want abc", item.Value)
 	}
 	return nil
 }
 
-// overwriteMany makes a store reuse what it lent: pages, buffers, slices.
+// overwriteMany makes a store reuse pages, buffers and slices that it may have handed out.
 func overwriteMany(ctx context.Context, s store.Storage) error {
 	for round := range 10 {
 		for i := range 20 {

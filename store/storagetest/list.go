@@ -20,12 +20,12 @@ func checkList(ctx context.Context, s store.Storage, _ config) error {
 		}
 		want[key] = store.Meta{Key: key, Version: version, Size: int64(i)}
 	}
-	for meta, err := range s.List(ctx, "") {
+	for info, err := range s.List(ctx, "") {
 		if err != nil {
 			return err
 		}
-		if meta != want[meta.Key] {
-			return fmt.Errorf("it yields %+v, want %+v", meta, want[meta.Key])
+		if info != want[info.Key] {
+			return fmt.Errorf("it yields %+v, want %+v", info, want[info.Key])
 		}
 	}
 	return errors.Join(
@@ -34,14 +34,14 @@ func checkList(ctx context.Context, s store.Storage, _ config) error {
 		wantKeys(ctx, s, "a/b", "a/b", "a/b/c", "a/bc"),
 		wantKeys(ctx, s, "a*", "a*"),
 		wantKeys(ctx, s, "a%", "a%"),
-		wantKeys(ctx, s, "\xc3", "é", "\xc3"), // half a letter, as some engines take keys for text
+		wantKeys(ctx, s, "\xc3", "é", "\xc3"), // half a character, because some databases treat keys as text
 		wantKeys(ctx, s, "\xff", "\xff", "\xff\xff"),
 		wantKeys(ctx, s, "absent"),
 		wantKeys(ctx, s, strings.Repeat("a", store.MaxKeyLen+1)),
 	)
 }
 
-func checkListAnew(ctx context.Context, s store.Storage, _ config) error {
+func checkListAgain(ctx context.Context, s store.Storage, _ config) error {
 	list := s.List(ctx, "k")
 	for i := range 3 {
 		if _, err := put(ctx, s, fmt.Sprint("k", i), ""); err != nil {
@@ -81,7 +81,7 @@ func checkListWhileWriting(ctx context.Context, s store.Storage, _ config) error
 	})
 }
 
-// churn writes keys between the stable ones until done, and at least once.
+// churn writes keys between the stable ones until done is set, and at least once.
 func churn(ctx context.Context, s store.Storage, writer int, done *atomic.Bool) error {
 	for n := 0; ; n++ {
 		key := fmt.Sprintf("k/stable%d-%d", n%60, writer)
@@ -127,9 +127,9 @@ func checkListEarlyEnd(ctx context.Context, s store.Storage, _ config) error {
 		return calls < 2
 	})
 	if calls != 2 {
-		return fmt.Errorf("the loop went on: %d items after it ended", calls-2)
+		return fmt.Errorf("the loop continued: %d items after it ended", calls-2)
 	}
-	if _, err := put(ctx, s, "a", "again"); err != nil { // nothing is left locked or open
+	if _, err := put(ctx, s, "a", "again"); err != nil { // the loop has left nothing locked or open
 		return err
 	}
 	return wantKeys(ctx, s, "", keys...)
@@ -141,14 +141,14 @@ func checkListBody(ctx context.Context, s store.Storage, _ config) error {
 			return err
 		}
 	}
-	for meta, err := range s.List(ctx, "k/") {
+	for info, err := range s.List(ctx, "k/") {
 		if err != nil {
 			return err
 		}
-		_, errStore := put(ctx, s, "copy/"+meta.Key, meta.Key)
+		_, errStore := put(ctx, s, "copy/"+info.Key, info.Key)
 		_, errList := keysOf(s.List(ctx, "k/"))
-		errLoad := wantValue(ctx, s, meta.Key, meta.Key)
-		errDelete := s.Delete(ctx, meta.Key, store.IfVersion(meta.Version))
+		errLoad := wantValue(ctx, s, info.Key, info.Key)
+		errDelete := s.Delete(ctx, info.Key, store.IfVersion(info.Version))
 		if err := errors.Join(errStore, errList, errLoad, errDelete); err != nil {
 			return err
 		}
@@ -164,14 +164,14 @@ func checkListContext(ctx context.Context, s store.Storage, _ config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var metas []store.Meta
+	var infos []store.Meta
 	var errs []error
-	for meta, err := range s.List(ctx, "") {
-		metas, errs = append(metas, meta), append(errs, err)
+	for info, err := range s.List(ctx, "") {
+		infos, errs = append(infos, info), append(errs, err)
 		cancel()
 	}
-	if len(errs) != 2 || errs[0] != nil || !errors.Is(errs[1], context.Canceled) || metas[1] != (store.Meta{}) {
-		return fmt.Errorf("the loop saw %+v with errors %v", metas, errs)
+	if len(errs) != 2 || errs[0] != nil || !errors.Is(errs[1], context.Canceled) || infos[1] != (store.Meta{}) {
+		return fmt.Errorf("the loop saw %+v with errors %v", infos, errs)
 	}
 	return nil
 }

@@ -14,44 +14,44 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// checkTimeout bounds one check, so that a store that hangs fails by name.
+// checkTimeout limits one check, so that a store that hangs fails a named check.
 const checkTimeout = 2 * time.Minute
 
-// A check proves one rule of the contract on an empty store. Its error says how
-// the rule was broken.
+// A check tests one rule of the contract on an empty store. Its error says how the
+// rule was broken.
 type check struct {
 	name string
-	rule string // a sentence of the comment of Storage
+	rule string // a sentence in the comment of Storage
 	run  func(ctx context.Context, s store.Storage, conf config) error
 }
 
-// A handleCheck proves a rule on more than one handle of a place that is empty.
+// A handleCheck tests a rule on more than one handle of an empty place.
 type handleCheck struct {
 	name string
 	rule string
 	run  func(ctx context.Context, open func() store.Storage) error
 }
 
-// An Option tells the suite about the store. Options are for [Run] and [Check].
+// An Option tells [Run] or [Check] something about the store.
 type Option func(*config)
 
 type config struct {
-	maxValue   int64 // -1 if it is not known
+	maxValue   int64 // -1 if unknown
 	exceptions []exception
 }
 
 type exception struct{ check, reason string }
 
-// MaxValue says that n bytes are the largest value the store takes, as its
-// documentation says. The suite then stores exactly as many, and one more. Without
-// it, a value of 5 MiB may be stored or refused.
+// MaxValue says that the store's documented size limit for values is n bytes. The suite
+// then stores values of n and of n+1 bytes. Without it, a value of 5 MiB may be stored
+// or rejected.
 func MaxValue(n int64) Option {
 	return func(c *config) { c.maxValue = n }
 }
 
-// Except declares that the store does not keep the rule of the named check, and
-// why. The check is not run; [Run] prints its rule and the reason. A name that no
-// check has is a failure.
+// Except declares that the store does not follow the rule of the named check, and why.
+// The check is skipped; [Run] prints its rule and the reason. The name of a check that
+// does not exist is a failure.
 func Except(check, reason string) Option {
 	return func(c *config) { c.exceptions = append(c.exceptions, exception{check, reason}) }
 }
@@ -59,7 +59,7 @@ func Except(check, reason string) Option {
 // A RuleError says that a store breaks a rule. [Check] returns one for each, joined.
 type RuleError struct {
 	Check string // the name of the check, for example "OneStoreWins"
-	Rule  string // the rule, as it stands in the comment of [store.Storage]
+	Rule  string // the rule, quoted from the comment of [store.Storage]
 	Err   error  // what happened instead
 }
 
@@ -71,18 +71,18 @@ func (e *RuleError) Error() string {
 // Unwrap returns Err.
 func (e *RuleError) Unwrap() error { return e.Err }
 
-// Run tests the stores that open returns, each check in a subtest with its name.
+// Run tests the stores that open returns. Each check is a subtest with the check's name.
 //
-// Run calls open with a place, a name it has not used before, of lower case
-// letters, digits and underscores. A store in a new place is empty. A store in a
-// place that was opened before has the items that were left there; it may be
-// opened while an earlier one is still in use. A store that keeps nothing after
-// Close declares exceptions from Reopen and ReopenVersions, and one that can be
-// opened only once at a time from TwoHandles and TwoHandlesRace.
+// Run calls open with a place: a name of lower-case letters, digits and underscores
+// that no earlier test run has used. A store in a new place is empty. A store in a
+// place that was opened before has the items that were left there; it may be opened
+// while an earlier one is still in use. A store that loses its items on Close declares
+// exceptions from Reopen and ReopenVersions. One that can only be opened once at a time
+// declares exceptions from TwoHandles and TwoHandlesRace.
 //
-// Run closes every store that is an [io.Closer], found with [store.As], once the
-// check is over, or earlier; open may remove what remains with t.Cleanup. The
-// checks run one after the other, each for at most two minutes.
+// Run closes every store that is an [io.Closer], found with [store.As], at the end of
+// the check or earlier; open may clean up with t.Cleanup. The checks run one after the
+// other, each for at most two minutes.
 func Run(t *testing.T, open func(t *testing.T, place string) store.Storage, opts ...Option) {
 	t.Helper()
 	conf, err := configure(opts)
@@ -118,7 +118,7 @@ func runOne(t *testing.T, conf config, name, rule string, run func(ctx context.C
 	}
 }
 
-// opener returns a function that opens one new place, as often as it is called.
+// opener returns a function that opens the same new place each time it is called.
 func opener(t *testing.T, open func(t *testing.T, place string) store.Storage) func() store.Storage {
 	place := newPlace()
 	return func() store.Storage {
@@ -136,31 +136,35 @@ func opener(t *testing.T, open func(t *testing.T, place string) store.Storage) f
 	}
 }
 
-// newPlace returns a name that is good for a file, a table, a bucket or a prefix,
-// and new for a server that outlives the test.
+// newPlace returns a name that can be used for a file, a table, a bucket or a prefix,
+// and that is unique even on a server that outlives the test.
 func newPlace() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return "storagetest_" + hex.EncodeToString(b[:])
 }
 
-// Check runs on s the checks that need only one handle, and returns a [*RuleError]
-// for each that failed, joined. It is nil if s keeps the contract.
+// Check runs the checks that need only one handle on s. It returns nil if s follows the
+// contract, and otherwise a [*RuleError] for each failed check, joined.
 //
-// The store must be empty: Check writes to s, and deletes everything between two
-// checks. If there is an item, Check returns an error and touches nothing. At the
-// end s is closed, if it is an [io.Closer]. Check returns early when ctx ends.
+// The store must be empty: Check writes to s and deletes everything after each check.
+// If there is an item, Check returns an error and changes nothing. At the end it closes
+// s if s is an [io.Closer]. Check returns early when ctx ends.
 func Check(ctx context.Context, s store.Storage, opts ...Option) error {
 	conf, err := configure(opts)
 	if err != nil {
 		return err
 	}
+
+	// Refuse a store with items, because the checks delete everything.
 	for _, err := range s.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("look for items: %w", err)
 		}
 		return errors.New("the store is not empty")
 	}
+
+	// Run the checks one after the other, each on an empty store.
 	var errs []error
 	for _, c := range checks {
 		if _, ok := conf.excepts(c.name); ok {
@@ -186,7 +190,7 @@ func configure(opts []Option) (config, error) {
 	}
 	for _, e := range conf.exceptions {
 		if !slices.Contains(names(), e.check) {
-			return conf, fmt.Errorf("exception from %q, which is no check", e.check)
+			return conf, fmt.Errorf("exception from %q: no such check", e.check)
 		}
 	}
 	return conf, nil
@@ -223,7 +227,7 @@ func empty(ctx context.Context, s store.Storage) error {
 		}
 	}
 	if keys, err = keysOf(s.List(ctx, "")); err == nil && len(keys) > 0 {
-		return fmt.Errorf("%d items are left after Delete of all", len(keys))
+		return fmt.Errorf("%d items are left after all were deleted", len(keys))
 	}
 	return err
 }

@@ -16,24 +16,25 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// explained are the sentences of the comment of Storage that ask nothing of a
-// store: they explain, or they permit.
+// explained are the sentences in the comment of Storage that demand nothing of a
+// store: they explain or permit something.
 var explained = []string{
 	"A Storage keeps values under keys and gives each stored value a version.",
-	"Memory is the simplest one.",
-	"The rules below are the contract, one sentence each: users rely on all of them, and an implementation keeps all of them.",
+	"Memory is the simplest implementation.",
+	"The rules below are the contract, one sentence each.",
+	"Users rely on all of them, and an implementation follows all of them.",
 	"Errors may be wrapped.",
 	"Every call:",
 	"Keys and values:",
 	"Reading:",
 	"Writing, where a write is a Store or a Delete:",
-	"The last rule makes a Delete safe to repeat when its answer was lost: versions never come back, so the item it was meant for is gone.",
-	"Hence two Deletes that race may both succeed.",
+	"Because of the last rule, a Delete can be repeated safely when its result was lost: versions are never reused, so the item that it was meant for is gone.",
+	"It also means that two Deletes that race may both succeed.",
 	"Versions:",
 	"Listing:",
 	"The order is up to the store.",
 	"A store that holds resources is also an io.Closer:",
-	"Whoever opened a store closes it.",
+	"The code that opened a store closes it.",
 }
 
 // TestEverySentenceHasACheck: each sentence of the comment of Storage is quoted by
@@ -160,7 +161,7 @@ func TestCheck(t *testing.T) {
 	if !errors.As(err, &rule) || !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("Check = %v, want a *RuleError around ErrNotFound", err)
 	}
-	const text = `Concurrent: "Every method may be called from many goroutines at once.": `
+	const text = `Concurrent: "Every method is safe for concurrent use.": `
 	if rule.Check != "Concurrent" || !strings.HasPrefix(rule.Error(), text) {
 		t.Errorf("the first error is %q", rule)
 	}
@@ -172,7 +173,7 @@ func TestCheckTouchesNoItems(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Check(t.Context(), m); err == nil {
-		t.Error("Check took a store with an item")
+		t.Error("Check accepted a store with an item")
 	}
 	if err := wantValue(t.Context(), m, "k", "precious"); err != nil {
 		t.Error(err)
@@ -211,7 +212,7 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestRunInChild has no meaning but in the process that TestRun starts.
+// TestRunInChild only has a meaning in the process that TestRun starts.
 func TestRunInChild(t *testing.T) {
 	if os.Getenv("STORAGETEST_CHILD") == "" {
 		return

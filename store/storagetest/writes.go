@@ -28,7 +28,7 @@ func checkUnconditional(ctx context.Context, s store.Storage, _ config) error {
 	return nil
 }
 
-// putOldNew stores k twice and returns both versions, of which new is current.
+// putOldNew stores k twice and returns both versions. The newer one is current.
 func putOldNew(ctx context.Context, s store.Storage) (older, newer store.Version, err error) {
 	older, errOld := put(ctx, s, "k", "old")
 	newer, errNew := put(ctx, s, "k", "new")
@@ -58,7 +58,7 @@ func checkStoreConflict(ctx context.Context, s store.Storage, _ config) error {
 	if err := wantKeys(ctx, s, "", "k"); err != nil {
 		return err
 	}
-	_, errReplace := s.Store(ctx, "k", nil, store.IfVersion(newer)) // these hold
+	_, errReplace := s.Store(ctx, "k", nil, store.IfVersion(newer)) // the conditions of these hold
 	_, errCreate := s.Store(ctx, "absent", nil, store.IfAbsent())
 	return errors.Join(errReplace, errCreate)
 }
@@ -100,8 +100,8 @@ func checkOneStoreWins(ctx context.Context, s store.Storage, _ config) error {
 	return oneStoreWins(ctx, s)
 }
 
-// oneStoreWins lets 64 goroutines, which take turns with the handles of one place,
-// replace the same version. The first round creates the key.
+// oneStoreWins lets 64 goroutines, spread over the handles of one place, replace the
+// same version. The first round creates the key.
 func oneStoreWins(ctx context.Context, handles ...store.Storage) error {
 	version := store.Version("")
 	for range 8 {
@@ -140,7 +140,7 @@ func checkStoreOrDelete(ctx context.Context, s store.Storage, _ config) error {
 		cond := store.IfVersion(version)
 		errs := make([]error, 2)
 		err = race(2, func(i int) error {
-			if i == round%2 { // each may be the one that tends to run first
+			if i == round%2 { // either may be the one that tends to run first
 				_, errs[i] = s.Store(ctx, "k", []byte("new"), cond)
 			} else {
 				errs[i] = s.Delete(ctx, "k", cond)
@@ -211,14 +211,14 @@ func checkFreshVersions(ctx context.Context, s store.Storage, _ config) error {
 	return nil
 }
 
-// putFresh stores k, always the same value, and adds its version to seen.
+// putFresh stores the same value under k each time and adds its version to seen.
 func putFresh(ctx context.Context, s store.Storage, seen map[store.Version]bool) error {
 	version, err := put(ctx, s, "k", "always the same")
 	if err != nil {
 		return err
 	}
 	if seen[version] {
-		return fmt.Errorf("version %q was given again", version)
+		return fmt.Errorf("version %q was reused", version)
 	}
 	seen[version] = true
 	return nil
@@ -231,7 +231,7 @@ func checkSameVersion(ctx context.Context, s store.Storage, _ config) error {
 			return err
 		}
 		if version == "" {
-			return errors.New("the version that Store gave is empty")
+			return errors.New("the version from Store is empty")
 		}
 		if err := wantVersion(ctx, s, key, version); err != nil {
 			return err
@@ -240,18 +240,18 @@ func checkSameVersion(ctx context.Context, s store.Storage, _ config) error {
 	return nil
 }
 
-// wantVersion fails if Load or List of key gives another version.
+// wantVersion fails unless Load and List of key return the version want.
 func wantVersion(ctx context.Context, s store.Storage, key string, want store.Version) error {
 	item, err := s.Load(ctx, key)
 	if err != nil {
 		return err
 	}
-	for meta, err := range s.List(ctx, key) {
+	for info, err := range s.List(ctx, key) {
 		if err != nil {
 			return err
 		}
-		if meta.Version != want || item.Version != want {
-			return fmt.Errorf("%q was given by Store, %q by Load, %q by List", want, item.Version, meta.Version)
+		if info.Version != want || item.Version != want {
+			return fmt.Errorf("%q was given by Store, %q by Load, %q by List", want, item.Version, info.Version)
 		}
 	}
 	return nil

@@ -15,21 +15,22 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A behind writes to memory, and to the back store later. Memory decides conditions. A
-// state that it does not hold is not dirty, so the back store has it.
+// A behind implements write-behind: it writes to memory, and to the back store later.
+// Memory decides conditions. A state that is not in memory is not dirty, so the back
+// store has it.
 type behind struct {
 	*core
 
 	interval time.Duration
 	failed   func(error)
-	prefix   string // of versions: another one for each start, as versions never come back
+	prefix   string // of versions; differs after each start, because versions are never reused
 
-	stores  uint64             // guarded by mu; counts versions
+	stores  uint64             // guarded by mu; the number of the latest version
 	running bool               // guarded by mu; whether there is a flusher
 	cancel  context.CancelFunc // guarded by mu; ends the flusher, if there was one
 	flusher sync.WaitGroup
 
-	turn chan struct{} // has room for the one who flushes, so that writes of a key keep their order
+	turn chan struct{} // holds a token during a flush: one at a time keeps the order of a key's writes
 }
 
 func newBehind(c *core, interval time.Duration, failed func(error)) *behind {
@@ -39,10 +40,10 @@ func newBehind(c *core, interval time.Duration, failed func(error)) *behind {
 	}
 }
 
-// errNoRoom says that a write has to wait until others are flushed.
+// errNoRoom says that a write has to wait until others have been flushed.
 var errNoRoom = errors.New("no room in memory")
 
-// errAgain says that a write came in between.
+// errAgain says that another write came in between, so the call starts again.
 var errAgain = errors.New("the key was written meanwhile")
 
 // Load implements [store.Storage].
@@ -60,8 +61,8 @@ func (b *behind) Load(ctx context.Context, key string) (store.Item, error) {
 	return store.Item{Key: key, Value: bytes.Clone(st.value), Version: st.version}, nil
 }
 
-// inspect calls f with what is stored under key, while nobody can change that. It asks
-// the back store if memory does not know.
+// inspect calls f with the state of key, which cannot change during the call. It asks
+// the back store if the state is not in memory.
 func (b *behind) inspect(ctx context.Context, key string, f func(sl *slot, current state) error) error {
 	for {
 		err := b.inspectOnce(ctx, key, f)
@@ -81,18 +82,20 @@ func (b *behind) inspectOnce(ctx context.Context, key string, f func(sl *slot, c
 	defer b.release(sl)
 	before := sl.changes
 	if sl.held {
-		defer b.mu.Unlock() // runs before the release
+		defer b.mu.Unlock() // runs before release, which locks mu
 		b.memory.touch(sl)
 		return f(sl, sl.state)
 	}
 	b.mu.Unlock()
 
+	// Ask the back store without holding the lock.
 	item, err := b.back.Load(ctx, key)
 	st := state{value: item.Value, version: item.Version}
 	if errors.Is(err, store.ErrNotFound) {
 		st, err = state{absent: true}, nil
 	}
 
+	// Its answer counts only if the key was not written meanwhile.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -110,7 +113,7 @@ func (b *behind) inspectOnce(ctx context.Context, key string, f func(sl *slot, c
 
 // Store implements [store.Storage].
 func (b *behind) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if cost(key, value) > b.memory.max { // which never changes
+	if cost(key, value) > b.memory.max { // max never changes
 		return "", store.ErrTooLarge
 	}
 	st := state{value: bytes.Clone(value)}
@@ -141,9 +144,9 @@ func (b *behind) Delete(ctx context.Context, key string, cond store.Condition) e
 	})
 }
 
-// write calls f with what is stored under key, while nobody can change that; without a
-// condition nobody needs to know, and the state may be the zero one. It flushes
-// when there is no room.
+// write calls f with the state of key, which cannot change during the call. Without a
+// condition f does not need the state, which may then be the zero state. If there is no
+// room in memory, write flushes and tries again.
 func (b *behind) write(ctx context.Context, key string, cond store.Condition, f func(sl *slot, current state) error) error {
 	_, conditional := cond.Want()
 	for {
@@ -173,7 +176,7 @@ func (b *behind) writeAny(key string, f func(sl *slot, current state) error) err
 	return f(sl, sl.state)
 }
 
-// putLocked makes st what is stored, and sees to it that it is flushed.
+// putLocked sets the state of sl to st and makes sure that it will be flushed.
 func (b *behind) putLocked(sl *slot, st state) error {
 	if !b.memory.write(sl, st) {
 		return errNoRoom
@@ -189,9 +192,9 @@ func (b *behind) putLocked(sl *slot, st state) error {
 	return nil
 }
 
-// List implements [store.Storage]. It yields what memory held when the loop began, and
-// then what else the back store has. A key that nobody writes is in memory then, or it is
-// in the back store and not passed over.
+// List implements [store.Storage]. It yields the items that were in memory when the loop
+// began, and then the others of the back store. A key that is not written meanwhile is
+// either in memory at that time or in the back store, and is therefore not missed.
 func (b *behind) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
 	return func(yield func(store.Meta, error) bool) {
 		held, err := b.snapshot(ctx, prefix)
@@ -202,18 +205,18 @@ func (b *behind) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, 
 		if !yieldHeld(ctx, held, yield) {
 			return
 		}
-		for meta, err := range b.back.List(ctx, prefix) {
-			if _, ok := held[meta.Key]; ok && err == nil {
+		for info, err := range b.back.List(ctx, prefix) {
+			if _, ok := held[info.Key]; ok && err == nil {
 				continue
 			}
-			if !yield(meta, err) {
+			if !yield(info, err) {
 				return
 			}
 		}
 	}
 }
 
-// yieldHeld reports whether the loop goes on.
+// yieldHeld yields the items in held and reports whether the loop continues.
 func yieldHeld(ctx context.Context, held map[string]state, yield func(store.Meta, error) bool) bool {
 	for key, st := range held {
 		if err := ctx.Err(); err != nil {

@@ -326,16 +326,16 @@ func TestMergedList(t *testing.T) {
 
 	for range 2 { // before and after a flush
 		sizes := make(map[string]int64)
-		for meta, err := range s.List(t.Context(), "k/") {
+		for info, err := range s.List(t.Context(), "k/") {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, twice := sizes[meta.Key]; twice {
-				t.Errorf("%s came twice", meta.Key)
+			if _, twice := sizes[info.Key]; twice {
+				t.Errorf("%s came twice", info.Key)
 			}
-			sizes[meta.Key] = meta.Size
-			if item, err := s.Load(t.Context(), meta.Key); err != nil || item.Version != meta.Version {
-				t.Errorf("List has version %q, Load %q, %v", meta.Version, item.Version, err)
+			sizes[info.Key] = info.Size
+			if item, err := s.Load(t.Context(), info.Key); err != nil || item.Version != info.Version {
+				t.Errorf("List has version %q, Load %q, %v", info.Version, item.Version, err)
 			}
 		}
 		if want := map[string]int64{"k/back": 3, "k/replaced": 5, "k/new": 1}; fmt.Sprint(sizes) != fmt.Sprint(want) {

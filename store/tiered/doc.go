@@ -14,50 +14,51 @@
 //
 // # Write-through
 //
-// A Store has returned when the back store has taken the value, so it is as durable
-// as there, and a write that fails leaves nothing in memory. Memory never decides a
-// condition, so conditional writes stay right however many processes share the back
-// store. What others write is seen late: a Load may return what this process read or
-// wrote up to [WithMaxAge] ago. A conditional write that builds on such an item gets
-// a [*store.ConflictError], and the Load after it asks the back store.
+// Store returns after the back store has stored the value. So the value is as durable as
+// in the back store, and a write that fails leaves nothing in memory. Memory never
+// decides a condition, so conditional writes are correct however many processes share
+// the back store. Writes of other processes are seen late: a Load may return an item
+// that this process read or wrote up to [WithMaxAge] ago. A conditional write that is
+// based on such an item gets a [*store.ConflictError], and the next Load asks the back
+// store.
 //
 // # Write-behind
 //
-// Writes of one key within the interval are one write to the back store, of the last
-// value. They are counted against [WithMaxBytes] and never dropped to make room: a
-// write that finds memory full of them flushes first, and fails with
-// [store.ErrUnavailable] if that fails. What cannot be written stays, is read from
-// memory, is reported, and is tried again after each interval. [Store.Flush] writes at
-// once, and Close writes what is left and says how much it could not.
+// All writes of one key within the interval become one write to the back store, of the
+// last value. Pending writes count against [WithMaxBytes] and are never dropped to make
+// room: a write that finds memory full of them flushes first, and fails with
+// [store.ErrUnavailable] if the flush fails. A value that cannot be written is reported,
+// stays readable in memory, and is retried after each interval. [Store.Flush] writes
+// immediately. Close writes what is left, and reports how many writes failed.
 //
-// The price is part of the contract of [store.Storage]. In the names of the checks of
-// storagetest, these are not kept:
+// Write-behind does not follow the whole contract of [store.Storage]. The exceptions,
+// by the names of the checks in storagetest:
 //
-//   - Reopen: after Close and a new start a record has its value, but the version that
-//     the back store gave it.
-//   - TwoHandles, TwoHandlesRace: a second handle or process sees writes after the
-//     flush only, and conditions hold among the writes of one handle. Of two handles
-//     that write one key, the last to flush wins.
+//   - Reopen: after Close and a restart, a record has the same value, but the version
+//     that the back store gave it.
+//   - TwoHandles, TwoHandlesRace: a second handle or process sees writes only after the
+//     flush, and conditions apply only to the writes of one handle. If two handles write
+//     the same key, the last flush wins.
 //
-// Besides, a record that memory had no room for comes back with the version of the back
-// store: a conditional write with the former version gets a [*store.ConflictError],
-// as if somebody had written the record again, and never succeeds wrongly. A value that
-// the back store finds too large is refused at the flush, not at the Store.
+// Also, a record that was evicted from memory comes back with the version of the back
+// store. A conditional write with its earlier version gets a [*store.ConflictError], as
+// if the record had been written again; it never succeeds by mistake. A value that is
+// too large for the back store is rejected by the flush and not by Store.
 //
 // # Goroutines
 //
-// With write-behind there is one goroutine while there is something to write; Close
-// waits for it. Otherwise there is none.
+// With write-behind there is one goroutine while writes are pending; Close waits for it.
+// Otherwise there is none.
 //
 // # Encryption
 //
-// In tiered.New(sealed.New(disk, keys)) memory holds plaintext, and a Load of what it
-// holds decrypts nothing. In sealed.New(tiered.New(disk), keys) memory holds what the
-// disk does.
+// In tiered.New(sealed.New(disk, keys)) memory holds plaintext, and loading an item from
+// memory does not decrypt anything. In sealed.New(tiered.New(disk), keys) memory holds
+// the same ciphertext as the disk.
 //
 // # Powers
 //
-// A Store is an [io.Closer]; it does not close the back store, which belongs to whoever
-// opened it. It is a [store.Pinger] and a [store.Rekeyer] if the back store is. It
-// refuses every other power, as a second way to write would go past memory.
+// A Store is an [io.Closer]. It does not close the back store, which is owned by the
+// code that opened it. It is a [store.Pinger] and a [store.Rekeyer] if the back store
+// is. It refuses all other powers, because a second way to write would bypass memory.
 package tiered

@@ -9,13 +9,13 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// writeTimeout bounds each write of a flush.
+// writeTimeout limits each write of a flush.
 const writeTimeout = 10 * time.Second
 
-// A FlushError says that a flush could not write everything. It wraps the error of the
-// back store, and of several, one of each write that failed.
+// A FlushError says that a flush could not write everything. It wraps the errors of the
+// back store, one for each write that failed.
 type FlushError struct {
-	Pending int // writes that are in memory only
+	Pending int // the number of writes that are only in memory
 	Err     error
 }
 
@@ -47,8 +47,8 @@ func (b *behind) run(ctx context.Context) {
 	}
 }
 
-// rest reports whether there is nothing to write. The next write starts a new flusher
-// then.
+// rest reports whether there is nothing to write. In that case the flusher ends, and the
+// next write starts a new one.
 func (b *behind) rest() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,7 +56,7 @@ func (b *behind) rest() bool {
 	return !b.running
 }
 
-// report calls failed, which may panic.
+// report calls failed and recovers if it panics.
 func (b *behind) report(err error) {
 	if b.failed == nil {
 		return
@@ -65,7 +65,7 @@ func (b *behind) report(err error) {
 	b.failed(err)
 }
 
-// stop ends the flusher and waits for it. The store is closed, so no other one starts.
+// stop ends the flusher and waits for it. The store is closed, so no new one starts.
 func (b *behind) stop() {
 	b.mu.Lock()
 	cancel := b.cancel
@@ -76,7 +76,7 @@ func (b *behind) stop() {
 	b.flusher.Wait()
 }
 
-// flush writes what is dirty now. Others who flush wait for their turn.
+// flush writes all states that are dirty now. Only one flush runs at a time.
 func (b *behind) flush(ctx context.Context) error {
 	select {
 	case b.turn <- struct{}{}:
@@ -98,7 +98,7 @@ func (b *behind) flush(ctx context.Context) error {
 	return b.flushError(errs)
 }
 
-// hopeless reports whether no other write will do better than one that ended with err.
+// hopeless reports whether, after err, the other writes would fail as well.
 func hopeless(err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded)
@@ -121,7 +121,7 @@ func (b *behind) dirty() []*slot {
 	return slots
 }
 
-// flushOne writes the state of sl. If that changes meanwhile, it stays dirty.
+// flushOne writes the state of sl. If the state changes meanwhile, it stays dirty.
 func (b *behind) flushOne(ctx context.Context, sl *slot) error {
 	b.mu.Lock()
 	st, changes, dirty := sl.state, sl.changes, sl.dirty
@@ -129,9 +129,13 @@ func (b *behind) flushOne(ctx context.Context, sl *slot) error {
 	if !dirty {
 		return nil
 	}
+
+	// Write without holding the lock.
 	if err := b.writeBack(ctx, sl.key, st); err != nil {
 		return err
 	}
+
+	// The state is clean only if no write came in between.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if sl.dirty && sl.changes == changes {
@@ -140,9 +144,9 @@ func (b *behind) flushOne(ctx context.Context, sl *slot) error {
 	return nil
 }
 
-// writeBack writes without a condition, so that it may be repeated when nobody knows
-// whether it took effect. A panic of the back store would end the program, as nobody
-// above the flusher recovers.
+// writeBack writes without a condition, so that it can be repeated if it is unknown
+// whether it took effect. It recovers a panic of the back store, which would otherwise
+// end the program.
 func (b *behind) writeBack(ctx context.Context, key string, st state) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

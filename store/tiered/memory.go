@@ -7,49 +7,49 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// slotSize is about what a slot costs besides its key and its value.
+// slotSize is the approximate size of a slot without its key and its value, in bytes.
 const slotSize = 256
 
-// A state is what is stored under a key, or that nothing is.
+// A state is the state of a key: a value with its version, or the absence of both.
 type state struct {
 	value   []byte // never modified, so it may be read without the lock
 	version store.Version
 	absent  bool
 }
 
-// A slot is the place of one key. It exists while it holds a state or has users. All
-// of it is guarded by the mutex of the tier.
+// A slot is the entry of one key. It exists while it holds a state or has users. All its
+// fields are guarded by the mutex of the tier.
 type slot struct {
 	key     string
-	users   int    // calls under way that will come back to it
-	writers int    // those of them that write to the back store
-	changes uint64 // raised by each write that ended, so that a call sees that one came between
+	users   int    // calls in progress that use it
+	writers int    // users that are writing to the back store
+	changes uint64 // completed writes; a change tells a call that a write came in between
 	held    bool
-	dirty   bool  // held, and not yet in the back store
-	state   state // if held
+	dirty   bool  // whether the held state is not in the back store yet
+	state   state // valid if held
 	since   time.Time
-	recent  *list.Element // in memory.recent if held and not dirty
+	recent  *list.Element // its place in memory.recent if held and not dirty
 }
 
 func cost(key string, value []byte) int { return slotSize + len(key) + len(value) }
 
-// memory holds states up to a number of bytes. Those that the back store has as well
-// are evicted, the least recently used first; dirty ones are not. It is guarded by the
-// mutex of the tier.
+// memory holds states up to a number of bytes. States that the back store has as well
+// are evicted, the least recently used first; dirty ones are not. All its fields are
+// guarded by the mutex of the tier.
 type memory struct {
 	max     int
 	clean   int // bytes of states that are not dirty
 	pending int // bytes of dirty states
 	slots   map[string]*slot
 	dirty   map[*slot]struct{}
-	recent  list.List // of *slot, the most recently used first
+	recent  list.List // of *slot, most recently used first
 }
 
 func newMemory(maxBytes int) *memory {
 	return &memory{max: maxBytes, slots: make(map[string]*slot), dirty: make(map[*slot]struct{})}
 }
 
-// use returns the slot of key for a call that ends with done.
+// use returns the slot of key. The caller ends its use with done.
 func (m *memory) use(key string) *slot {
 	sl := m.slots[key]
 	if sl == nil {
@@ -71,14 +71,14 @@ func (m *memory) tidy(sl *slot) {
 	}
 }
 
-// touch makes sl the last to be evicted.
+// touch makes sl the most recently used slot.
 func (m *memory) touch(sl *slot) {
 	if sl.recent != nil {
 		m.recent.MoveToFront(sl.recent)
 	}
 }
 
-// keep holds st, which the back store has, if there is room.
+// keep puts st, which the back store has, into sl if there is room.
 func (m *memory) keep(sl *slot, st state, now time.Time) {
 	m.forget(sl)
 	need := cost(sl.key, st.value)
@@ -91,8 +91,8 @@ func (m *memory) keep(sl *slot, st state, now time.Time) {
 	m.clean += need
 }
 
-// write holds st, which the back store does not have, and reports false if there is no
-// room.
+// write puts st, which the back store does not have yet, into sl. It returns false if
+// there is no room.
 func (m *memory) write(sl *slot, st state) bool {
 	need, others := cost(sl.key, st.value), m.pending
 	if sl.dirty {
@@ -110,7 +110,7 @@ func (m *memory) write(sl *slot, st state) bool {
 	return true
 }
 
-// written says that the back store has the state of sl now.
+// written marks the state of sl as written to the back store.
 func (m *memory) written(sl *slot, now time.Time) {
 	st := sl.state
 	m.forget(sl)
@@ -120,7 +120,7 @@ func (m *memory) written(sl *slot, now time.Time) {
 	m.tidy(sl)
 }
 
-// forget lets go of the state of sl, if it holds one.
+// forget drops the state of sl, if it holds one.
 func (m *memory) forget(sl *slot) {
 	if !sl.held {
 		return
@@ -148,7 +148,7 @@ func (m *memory) evictFor(need int) {
 	}
 }
 
-// clear forgets everything, and lets no call that is under way keep what it read.
+// clear drops everything, and makes calls in progress not keep what they read.
 func (m *memory) clear() {
 	for _, sl := range m.slots {
 		sl.changes++

@@ -6,8 +6,8 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// As implements the method that [store.As] asks. It grants Pinger and Rekeyer if the
-// back store has them, each in a wrapper, and nothing else.
+// As implements the method that [store.As] calls. It provides Pinger and Rekeyer if the
+// back store does, each in a wrapper, and nothing else.
 func (s *Store) As(target any) bool {
 	switch p := target.(type) {
 	case *store.Pinger:
@@ -26,7 +26,7 @@ func (s *Store) As(target any) bool {
 	return false
 }
 
-// A pinger asks the back store, unless the Store is closed.
+// A pinger pings the back store, unless the Store is closed.
 type pinger struct {
 	s     *Store
 	inner store.Pinger
@@ -40,8 +40,8 @@ func (p pinger) Ping(ctx context.Context) error {
 	return p.inner.Ping(ctx)
 }
 
-// A rekeyer lets the back store have all records first, and knows that it changes their
-// versions.
+// A rekeyer flushes all records to the back store first. It takes into account that
+// Rekey changes their versions.
 type rekeyer struct {
 	s     *Store
 	inner store.Rekeyer
@@ -52,7 +52,7 @@ func (r rekeyer) Rekey(ctx context.Context) (int, error) {
 	if err := r.s.Flush(ctx); err != nil {
 		return 0, err
 	}
-	if r.s.behind == nil { // with write-behind the versions in memory are those that count
+	if r.s.behind == nil { // with write-behind, memory has its own versions, which stay valid
 		defer r.s.core.clear()
 	}
 	return r.inner.Rekey(ctx)

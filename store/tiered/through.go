@@ -9,9 +9,10 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A through writes to the back store first. Memory has only what the back store had at
-// some time since the last write of this process: a call keeps what it brought only if
-// no write of the key ran beside it, as nobody can tell which came first.
+// A through implements write-through: it writes to the back store first. Memory only has
+// states that the back store had at some time since the last write of this process. A
+// call therefore keeps its result only if no write of the same key ran at the same time,
+// because the order of the two is unknown.
 type through struct {
 	*core
 
@@ -37,8 +38,8 @@ func (t *through) Load(ctx context.Context, key string) (store.Item, error) {
 	return item, nil
 }
 
-// begin returns what memory has. If that is nothing or too old, it returns the slot to
-// release, and its changes.
+// begin returns the state that memory has. If it has none, or one that is too old, begin
+// returns the slot, which the caller releases, and its count of changes.
 func (t *through) begin(key string) (st state, sl *slot, before uint64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +59,7 @@ func (t *through) begin(key string) (st state, sl *slot, before uint64, err erro
 	return st, nil, 0, nil
 }
 
-// loaded keeps what a Load brought, unless a write ran beside it.
+// loaded keeps the result of a Load, unless a write of the key ran at the same time.
 func (t *through) loaded(sl *slot, before uint64, st state) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,10 +75,10 @@ func (t *through) Store(ctx context.Context, key string, value []byte, cond stor
 		return "", err
 	}
 	defer t.release(sl)
-	kept := state{absent: true}
-	defer func() { t.endWrite(sl, before, kept) }()
+	st := state{absent: true}
+	defer func() { t.endWrite(sl, before, st) }()
 	if v, err = t.back.Store(ctx, key, value, cond); err == nil {
-		kept = state{value: bytes.Clone(value), version: v}
+		st = state{value: bytes.Clone(value), version: v}
 	}
 	return v, err
 }
@@ -93,8 +94,8 @@ func (t *through) Delete(ctx context.Context, key string, cond store.Condition) 
 	return t.back.Delete(ctx, key, cond)
 }
 
-// beginWrite makes all Loads ask the back store until endWrite. The caller releases the
-// slot.
+// beginWrite makes all Loads of the key ask the back store until endWrite is called. The
+// caller releases the slot.
 func (t *through) beginWrite(key string) (sl *slot, before uint64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,7 +108,7 @@ func (t *through) beginWrite(key string) (sl *slot, before uint64, err error) {
 	return sl, sl.changes, nil
 }
 
-// endWrite keeps st, unless it is absent or another write ran beside this one.
+// endWrite keeps st, unless it is absent or another write of the key ran at the same time.
 func (t *through) endWrite(sl *slot, before uint64, st state) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -100,7 +100,7 @@ func TestBackStoreDecidesConditions(t *testing.T) {
 }
 
 // TestWriteBesideALoad: the Load reads the old value and keeps it in memory after the
-// Store has returned, if nobody looks.
+// Store has returned, if no one looks.
 func TestWriteBesideALoad(t *testing.T) {
 	for _, write := range []string{"new", ""} {
 		back := &hooked{Storage: new(store.Memory)}

@@ -19,11 +19,11 @@ const (
 	defaultMaxBytes = 64 << 20
 	defaultMaxAge   = 10 * time.Second
 	defaultInterval = time.Second
-	// closeTimeout bounds the flush of Close.
+	// closeTimeout limits the flush of Close.
 	closeTimeout = 10 * time.Second
 )
 
-// An Option sets something of a [Store].
+// An Option configures a [Store].
 type Option func(*config)
 
 type config struct {
@@ -34,9 +34,9 @@ type config struct {
 	failed   func(error)
 }
 
-// WithMaxBytes bounds the memory for keys and values; each also counts 256 bytes for
-// itself. The default is 64 MiB, which n <= 0 means too. With write-behind it is also
-// the limit on the size of a value, with its key and those 256 bytes.
+// WithMaxBytes limits the memory for keys and values; each item counts another 256
+// bytes. The default, also for n <= 0, is 64 MiB. With write-behind, this is also the
+// size limit for one item: value, key and the 256 bytes.
 func WithMaxBytes(n int) Option {
 	return func(c *config) {
 		if n > 0 {
@@ -45,20 +45,20 @@ func WithMaxBytes(n int) Option {
 	}
 }
 
-// WithMaxAge bounds for how long a Load may return what the back store had, without
-// asking it again. That is how late a process sees what others write. The default is
-// 10 s; d <= 0 means no bound, for a back store that only this process writes.
-// With write-behind it has no effect, as that is such a store.
+// WithMaxAge limits how long a Load may return an item from memory without asking the
+// back store again, and so how late this process sees writes of others. The default is
+// 10 s; d <= 0 means no limit, for a back store to which only this process writes. It
+// has no effect with write-behind, where this is always the case.
 func WithMaxAge(d time.Duration) Option { return func(c *config) { c.maxAge = d } }
 
-// WithWriteBehind lets a Store return before the back store is written, which happens
-// after the interval; see the package documentation for what that means. An interval <= 0
-// is one second.
+// WithWriteBehind lets Store return before the value is written to the back store, which
+// happens after the interval. The package documentation explains the consequences. An
+// interval <= 0 means one second.
 //
-// A flush that nobody called for gives its error, a [*FlushError], to failed. It is
-// called from one goroutine at a time, with no lock held, and may call any method but
-// Close and Shutdown, which wait for it. If it panics, that is ignored, as is the
-// error if failed is nil.
+// If a flush in the background fails, failed receives its error, a [*FlushError]. It is
+// called from one goroutine at a time, without a lock held, and may call any method
+// except Close and Shutdown, which wait for it. A panic in failed is ignored; so are
+// errors if failed is nil.
 func WithWriteBehind(interval time.Duration, failed func(error)) Option {
 	return func(c *config) {
 		c.behind, c.interval, c.failed = true, interval, failed
@@ -68,17 +68,17 @@ func WithWriteBehind(interval time.Duration, failed func(error)) Option {
 	}
 }
 
-// A Store is a [store.Storage] with memory in front of another one. All methods may be
-// called from many goroutines at once. Values are copied on their way in and out. It
-// fails with the errors of the back store; with write-behind also with
-// [store.ErrTooLarge], [store.ErrUnavailable] and [*FlushError]. Make one with [New].
+// A Store is a [store.Storage] with memory in front of another one. Make one with [New].
+// All methods are safe for concurrent use. Values are copied when they are stored and
+// when they are loaded. Its errors are those of the back store and, with write-behind,
+// [store.ErrTooLarge], [store.ErrUnavailable] and [*FlushError].
 type Store struct {
 	core   *core
-	tier   store.Storage // behind, or a *through
+	tier   store.Storage // a *behind or a *through
 	behind *behind       // nil with write-through
 }
 
-// A core is what both ways to write have in common.
+// A core has the fields that both tiers share.
 type core struct {
 	back store.Storage
 
@@ -87,8 +87,8 @@ type core struct {
 	closed bool    // guarded by mu
 }
 
-// New returns a Store with memory in front of back. Without [WithWriteBehind] it is
-// write-through. The caller goes on to own back, and closes it after the Store.
+// New returns a Store with memory in front of back. It is write-through, unless
+// [WithWriteBehind] is given. The caller still owns back, and closes it after the Store.
 func New(back store.Storage, opts ...Option) *Store {
 	conf := config{maxBytes: defaultMaxBytes, maxAge: defaultMaxAge}
 	for _, opt := range opts {
@@ -141,9 +141,9 @@ func check(ctx context.Context, key string) error {
 	return nil
 }
 
-// Flush writes to the back store what was stored before the call and is not there yet.
-// It returns a [*FlushError] if some of it could not be written; that stays pending.
-// Write-through has nothing to flush.
+// Flush writes to the back store all items that were stored before the call and are not
+// there yet. It returns a [*FlushError] if some could not be written; they stay pending.
+// With write-through there is nothing to flush.
 func (s *Store) Flush(ctx context.Context) error {
 	if err := s.core.open(ctx); err != nil || s.behind == nil {
 		return err
@@ -152,10 +152,10 @@ func (s *Store) Flush(ctx context.Context) error {
 }
 
 // Shutdown closes the store: every later call returns [store.ErrClosed]. It then writes
-// what is pending, for as long as ctx allows, and drops all memory. With a
-// [*FlushError] the writes it counts are lost; whoever wants to try again calls Flush
-// first. Shutdown waits for a call of the back store that is under way, which ends
-// soon as its ctx does. A second Shutdown returns nil. The back store stays open.
+// what is pending, as long as ctx allows, and drops the memory. If it returns a
+// [*FlushError], the writes that it counts are lost; to be able to try again, call Flush
+// first. Shutdown waits for a call of the back store in progress, which ends soon after
+// its ctx does. A second Shutdown returns nil. The back store stays open.
 func (s *Store) Shutdown(ctx context.Context) error {
 	if !s.core.close() {
 		return nil
@@ -169,14 +169,14 @@ func (s *Store) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close is Shutdown with 10 seconds for what is pending.
+// Close is Shutdown with a limit of 10 seconds for pending writes.
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return s.Shutdown(ctx)
 }
 
-// open returns why a call cannot begin.
+// open returns the error of a call that cannot begin, or nil.
 func (c *core) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -189,7 +189,7 @@ func (c *core) open(ctx context.Context) error {
 	return nil
 }
 
-// close reports whether it was open.
+// close closes the store and reports whether it was open.
 func (c *core) close() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,7 +198,7 @@ func (c *core) close() bool {
 	return was
 }
 
-// clear drops all memory, also what calls under way would put there.
+// clear drops all memory, including what calls in progress would add.
 func (c *core) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestConformanceWrapped has the wrappers round the store.
+// TestConformanceWrapped has the wrappers around the store.
 func TestConformanceWrapped(t *testing.T) {
 	ring, err := sealed.NewKeyRing(sealed.Key{ID: "1", Secret: sealed.NewSecret()})
 	if err != nil {

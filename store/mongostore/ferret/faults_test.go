@@ -177,8 +177,8 @@ func TestClientTimeout(t *testing.T) {
 	wantTemporary(t, err)
 }
 
-// TestServerStartsAnew has another server on the same files.
-func TestServerStartsAnew(t *testing.T) {
+// TestServerRestarts has another server on the same files.
+func TestServerRestarts(t *testing.T) {
 	dir := t.TempDir()
 	open := func() (s *mongostore.Store, client *mongo.Client, stop func()) {
 		addr, stop := startFerret(t, dir)

@@ -55,7 +55,7 @@ func startServer(t *testing.T) server {
 	return server{startProxy(t, addr)}
 }
 
-// client connects anew. A server that is down is noticed soon.
+// client makes a new connection. A server that is down is noticed soon.
 func (s server) client(t *testing.T, opts ...*options.ClientOptions) *mongo.Client {
 	t.Helper()
 	base := options.Client().ApplyURI("mongodb://" + s.addr + "/").SetServerSelectionTimeout(10 * time.Second).SetHeartbeatInterval(time.Second)

@@ -26,7 +26,7 @@ type proxy struct {
 	addr, upstream string
 
 	mu     sync.Mutex             // guards faults
-	write  sync.Mutex             // held while a write is under way
+	write  sync.Mutex             // held while a write is in progress
 	faults func(cmd string) fault // guarded by mu; nil for none
 	ln     net.Listener           // guarded by state
 	conns  map[net.Conn]struct{}  // guarded by state; nil while the proxy is down

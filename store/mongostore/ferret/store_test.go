@@ -65,9 +65,9 @@ func TestListPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen := 0
-			for meta, err := range s.List(t.Context(), "k") {
-				if want := fmt.Sprintf("k%04d", seen); err != nil || meta.Key != want || meta.Size != 1 {
-					t.Fatalf("item %d is %+v, %v, want %s", seen, meta, err, want)
+			for info, err := range s.List(t.Context(), "k") {
+				if want := fmt.Sprintf("k%04d", seen); err != nil || info.Key != want || info.Size != 1 {
+					t.Fatalf("item %d is %+v, %v, want %s", seen, info, err, want)
 				}
 				seen++
 			}
@@ -104,11 +104,11 @@ func TestPrefixes(t *testing.T) {
 				want = append(want, key)
 			}
 		}
-		for meta, err := range s.List(t.Context(), prefix) {
+		for info, err := range s.List(t.Context(), prefix) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, meta.Key)
+			got = append(got, info.Key)
 		}
 		if !slices.Equal(got, want) { // in this order
 			t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
@@ -133,7 +133,7 @@ func TestConditionsAreExact(t *testing.T) {
 	wantValue(t, s, "v")
 }
 
-// TestForeignDocuments has documents that somebody else has put into the collection.
+// TestForeignDocuments has documents that another program has put into the collection.
 func TestForeignDocuments(t *testing.T) {
 	id := bson.E{Key: "_id", Value: "6b"} // k
 	for name, doc := range map[string]bson.D{
@@ -161,9 +161,9 @@ func TestForeignDocuments(t *testing.T) {
 		if _, err := coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: "6B"}, {Key: "version", Value: "v"}, {Key: "size", Value: int64(0)}}); err != nil {
 			t.Fatal(err)
 		}
-		for meta, err := range newStore(t, coll).List(t.Context(), "") {
-			if !errors.Is(err, store.ErrCorrupt) || meta != (store.Meta{}) {
-				t.Errorf("List yields %+v, %v, want %v", meta, err, store.ErrCorrupt)
+		for info, err := range newStore(t, coll).List(t.Context(), "") {
+			if !errors.Is(err, store.ErrCorrupt) || info != (store.Meta{}) {
+				t.Errorf("List yields %+v, %v, want %v", info, err, store.ErrCorrupt)
 			}
 		}
 	})

@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// A plainRoster prints a line for each event.
-type plainRoster struct {
-	*roster
+// A plainTable prints a line for each event.
+type plainTable struct {
+	*table
 	out io.Writer
 }
 
-func (*plainRoster) open() error { return nil }
+func (*plainTable) open() error { return nil }
 
-func (v *plainRoster) show(time.Time) error {
+func (v *plainTable) show(time.Time) error {
 	width := min(longest(v.names), 60)
 	var b strings.Builder
 	for _, ev := range v.take() {
@@ -25,56 +25,56 @@ func (v *plainRoster) show(time.Time) error {
 	return printText(v.out, b.String())
 }
 
-func (v *plainRoster) close(now time.Time) error { return v.show(now) }
+func (v *plainTable) close(now time.Time) error { return v.show(now) }
 
-// A liveRoster draws a table of the resources, and one of their hosts.
-type liveRoster struct {
-	*roster
+// A liveTable draws a table of the resources, and one of their hosts.
+type liveTable struct {
+	*table
 	screen screen
 	size   func() (width, height int)
 	start  time.Time
-	shown  rosterFrame // the last frame
+	shown  tableFrame // the last frame
 }
 
-func (v *liveRoster) open() error { return v.screen.open() }
+func (v *liveTable) open() error { return v.screen.open() }
 
-func (v *liveRoster) show(now time.Time) error {
+func (v *liveTable) show(now time.Time) error {
 	list := v.entries()
-	v.shown = rosterFrame{
-		now: now, length: now.Sub(v.start), list: list, lanes: lanesOf(list, v.perHost), sum: v.totals(),
+	v.shown = tableFrame{
+		now: now, length: now.Sub(v.start), list: list, hosts: loadsOf(list, v.perHost), sum: v.totals(),
 	}
 	width, height := v.size()
 	return v.screen.draw(v.shown.rows(width, height), width, height)
 }
 
-// close leaves the last table, whole, where the user sees it.
-func (v *liveRoster) close(time.Time) error {
+// close prints the last table in full, where the user sees it.
+func (v *liveTable) close(time.Time) error {
 	width, _ := v.size()
-	return v.screen.leave(v.shown.rows(width, len(v.shown.list)+len(v.shown.lanes)+chrome), width)
+	return v.screen.leave(v.shown.rows(width, len(v.shown.list)+len(v.shown.hosts)+chrome), width)
 }
 
-// A rosterFrame is what a liveRoster draws.
-type rosterFrame struct {
+// A tableFrame is what a liveTable draws.
+type tableFrame struct {
 	now    time.Time
 	length time.Duration // since the start
 	list   []entry
-	lanes  []lane
+	hosts  []hostLoad
 	sum    totals
 }
 
-// chrome is how many rows are neither of a resource nor of a host.
+// chrome is the number of rows that belong neither to a resource nor to a host.
 const chrome = 5
 
-// rows lays the frame out. What has no room is counted instead.
-func (f *rosterFrame) rows(width, height int) []row {
+// rows lays the frame out. Rows for which there is no room are only counted.
+func (f *tableFrame) rows(width, height int) []row {
 	if f.list == nil {
 		return nil // closed before it was ever shown
 	}
 	room := max(height-chrome, 2)
-	laneRoom := min(len(f.lanes), max(room/4, 1))
-	listRoom := max(room-laneRoom, 1)
+	hostRoom := min(len(f.hosts), max(room/4, 1))
+	listRoom := max(room-hostRoom, 1)
 	if spare := listRoom - len(f.list); spare > 0 {
-		laneRoom = min(len(f.lanes), laneRoom+spare)
+		hostRoom = min(len(f.hosts), hostRoom+spare)
 	}
 	cols := f.columns(width)
 	rows := []row{f.title(), nil, header(cols)}
@@ -83,15 +83,15 @@ func (f *rosterFrame) rows(width, height int) []row {
 		rows = append(rows, resourceRow(cols, e, f.now))
 	}
 	rows = appendMore(rows, more, "resources")
-	rows = append(rows, nil, laneHeader(width))
-	shown, more := fit(len(f.lanes), laneRoom)
-	for _, l := range f.lanes[:shown] {
+	rows = append(rows, nil, hostHeader(width))
+	shown, more := fit(len(f.hosts), hostRoom)
+	for _, l := range f.hosts[:shown] {
 		rows = append(rows, l.row(width))
 	}
 	return appendMore(rows, more, "hosts")
 }
 
-// fit returns how many of n rows are shown in room, of which a last one counts the rest.
+// fit returns how many of n rows fit in room. If not all fit, the last row counts the others.
 func fit(n, room int) (shown, more int) {
 	if n <= room {
 		return n, 0
@@ -107,7 +107,7 @@ func appendMore(rows []row, more int, what string) []row {
 	return append(rows, row{{fmt.Sprintf(" and %d more %s", more, what), dim}})
 }
 
-func (f *rosterFrame) title() row {
+func (f *tableFrame) title() row {
 	about := fmt.Sprintf("  %s  %s  new %d  unchanged %d  ", brief(f.length),
 		plural(len(f.list), "resource", "resources"), f.sum.fetched, f.sum.unchanged)
 	failed := span{fmt.Sprintf("failed %d", f.sum.failed), dim}
@@ -128,17 +128,17 @@ type column struct {
 	cell  func(e entry, now time.Time) span
 }
 
-// leastName is the least width of the names; a column that would leave less is left out.
+// leastName is the minimum width of names; a column that would leave less is omitted.
 const leastName = 16
 
-// columns returns what a terminal has room for, the names first. The most important
-// columns come first, and stay when it becomes narrow.
-func (f *rosterFrame) columns(width int) []column {
+// columns returns the columns for which a terminal has room, the names first. The most
+// important ones come first and stay when the terminal becomes narrow.
+func (f *tableFrame) columns(width int) []column {
 	name := 0
 	for _, e := range f.list {
 		name = max(name, utf8.RuneCountInString(e.name))
 	}
-	room := width - 2 // the margin, and the last column, which stays free
+	room := width - 2 // without the margin and the last character, which stays free
 	cols := []column{{title: "RESOURCE", cell: func(e entry, _ time.Time) span { return span{e.name, plain} }}}
 	for _, c := range valueColumns {
 		used := 2 + max(c.width, -c.width)
@@ -177,7 +177,7 @@ var valueColumns = []column{
 	}},
 }
 
-// becauseCell says why the last refresh failed, or what decided how long the value is
+// becauseCell says why the last refresh failed, or what determined how long the value is
 // fresh.
 func becauseCell(e entry, _ time.Time) span {
 	if e.status.Err != nil {
@@ -220,7 +220,7 @@ func resourceRow(cols []column, e entry, now time.Time) row {
 	return indented(r)
 }
 
-// indented puts the columns apart.
+// indented separates the columns.
 func indented(columns row) row {
 	var r row
 	for i, s := range columns {
@@ -239,7 +239,7 @@ func (c column) span(s span) span {
 	return s
 }
 
-// shorten leaves out the middle of s, as a URL says the most at its ends.
+// shorten omits the middle of s, because the ends of a URL say the most.
 func shorten(s string, width int) string {
 	runes := []rune(s)
 	if len(runes) <= width {
@@ -260,43 +260,43 @@ func longest(list []string) int {
 	return n
 }
 
-// laneColumns is the layout of what a host has to do, behind its name.
-const laneColumns = "  %8s  %7s  %7s  %6s"
+// hostColumns is the layout of a host's counts, after its name.
+const hostColumns = "  %8s  %7s  %7s  %6s"
 
-// laneWidth is the width of laneColumns.
-const laneWidth = 4*2 + 8 + 7 + 7 + 6
+// hostColumnsWidth is the width of hostColumns.
+const hostColumnsWidth = 4*2 + 8 + 7 + 7 + 6
 
-// narrowLane is the layout for a narrow terminal: fetching and total.
-const narrowLane = "  %8s  %6s"
+// narrowHostColumns is the layout for a narrow terminal: fetching and total.
+const narrowHostColumns = "  %8s  %6s"
 
-// narrowWidth is the width of narrowLane.
-const narrowWidth = 2*2 + 8 + 6
+// narrowHostWidth is the width of narrowHostColumns.
+const narrowHostWidth = 2*2 + 8 + 6
 
-func laneHeader(width int) row {
-	name, wide := laneName("HOST", width)
+func hostHeader(width int) row {
+	name, wide := hostName("HOST", width)
 	if !wide {
-		return row{{name + fmt.Sprintf(narrowLane, "FETCHING", "TOTAL"), dim}}
+		return row{{name + fmt.Sprintf(narrowHostColumns, "FETCHING", "TOTAL"), dim}}
 	}
-	return row{{name + fmt.Sprintf(laneColumns, "FETCHING", "WAITING", "FAILING", "TOTAL"), dim}}
+	return row{{name + fmt.Sprintf(hostColumns, "FETCHING", "WAITING", "FAILING", "TOTAL"), dim}}
 }
 
-// laneName makes a host's name as wide as there is room, and says whether there is room
-// for laneColumns.
-func laneName(name string, width int) (padded string, wide bool) {
-	room := width - 2 - laneWidth
+// hostName pads or shortens a host's name to the available width, and reports whether there
+// is room for hostColumns.
+func hostName(name string, width int) (padded string, wide bool) {
+	room := width - 2 - hostColumnsWidth
 	wide = room >= leastName
 	if !wide {
-		room = max(width-2-narrowWidth, 1)
+		room = max(width-2-narrowHostWidth, 1)
 	}
 	room = min(room, 40)
 	return " " + fmt.Sprintf("%-*s", room, shorten(name, room)), wide
 }
 
-func (l lane) row(width int) row {
-	name, wide := laneName(l.origin, width)
+func (l hostLoad) row(width int) row {
+	name, wide := hostName(l.origin, width)
 	number := func(n int) string { return fmt.Sprint(n) }
 	if !wide {
-		return row{{name, plain}, {fmt.Sprintf(narrowLane, number(l.fetching), number(l.total)), plain}}
+		return row{{name, plain}, {fmt.Sprintf(narrowHostColumns, number(l.fetching), number(l.total)), plain}}
 	}
 	failing := plain
 	if l.failing > 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 // sampleFrame is a frame in which every state occurs.
-func sampleFrame() *rosterFrame {
+func sampleFrame() *tableFrame {
 	now := time.Unix(5000, 0)
 	failed := &everfresh.RefreshError{Op: "fetch", Err: errors.New("unexpected status 503 Service\x1bUnavailable")}
 	list := []entry{
@@ -30,14 +30,14 @@ func sampleFrame() *rosterFrame {
 		{"https://b.example:8443/new", "https://b.example:8443", "", everfresh.Status{Fetching: true}},
 		{"https://b.example:8443/newer", "https://b.example:8443", "", everfresh.Status{Fetching: true}},
 	}
-	return &rosterFrame{
-		now: now, length: 90 * time.Second, list: list, lanes: lanesOf(list, 1),
+	return &tableFrame{
+		now: now, length: 90 * time.Second, list: list, hosts: loadsOf(list, 1),
 		sum: totals{fetched: 7, unchanged: 12, failed: 3},
 	}
 }
 
 // shownAt is what a terminal of this size shows of f.
-func shownAt(f *rosterFrame, width, height int) string {
+func shownAt(f *tableFrame, width, height int) string {
 	var b strings.Builder
 	for _, r := range f.rows(width, height) {
 		b.WriteString(r.render(width-1, false) + "\n")
@@ -45,8 +45,8 @@ func shownAt(f *rosterFrame, width, height int) string {
 	return b.String()
 }
 
-// TestRosterWidths compares what terminals of several widths show.
-func TestRosterWidths(t *testing.T) {
+// TestTableWidths compares what terminals of several widths show.
+func TestTableWidths(t *testing.T) {
 	for _, width := range []int{40, 80, 200} {
 		got := shownAt(sampleFrame(), width, 24)
 		for l := range strings.Lines(got) {
@@ -57,12 +57,12 @@ func TestRosterWidths(t *testing.T) {
 		if strings.ContainsAny(got, "\x1b\r") {
 			t.Errorf("width %d: control characters in\n%q", width, got)
 		}
-		golden(t, fmt.Sprintf("watch%d.txt", width), got)
+		golden(t, fmt.Sprintf("table%d.txt", width), got)
 	}
 }
 
-// TestRosterHeights: what has no room is counted, and nothing is missing when there is.
-func TestRosterHeights(t *testing.T) {
+// TestTableHeights: what has no room is counted, and nothing is missing when there is.
+func TestTableHeights(t *testing.T) {
 	f := sampleFrame()
 	for height := range 40 {
 		got := shownAt(f, 80, height)
@@ -70,7 +70,7 @@ func TestRosterHeights(t *testing.T) {
 		if height >= 8 && lines > height {
 			t.Errorf("%d lines at height %d:\n%s", lines, height, got)
 		}
-		if whole := !strings.Contains(got, "more"); whole != (height >= chrome+len(f.list)+len(f.lanes)) {
+		if whole := !strings.Contains(got, "more"); whole != (height >= chrome+len(f.list)+len(f.hosts)) {
 			t.Errorf("height %d: whole %t\n%s", height, whole, got)
 		}
 	}
@@ -80,7 +80,7 @@ func TestRosterHeights(t *testing.T) {
 	for width := range 30 {
 		shownAt(f, width, 24) // no width is too small
 	}
-	if rows := new(rosterFrame).rows(80, 24); rows != nil {
+	if rows := new(tableFrame).rows(80, 24); rows != nil {
 		t.Errorf("a frame that never was shows %v", rows)
 	}
 }
@@ -131,7 +131,7 @@ func TestShorten(t *testing.T) {
 
 // TestUniqueNames: URLs that differ in a secret only are told apart without it.
 func TestUniqueNames(t *testing.T) {
-	r := newRoster([]string{"http://a.test/?k=1", "http://a.test/?k=2", "http://a.test/?k=3"}, 4, false)
+	r := newTable([]string{"http://a.test/?k=1", "http://a.test/?k=2", "http://a.test/?k=3"}, 4, false)
 	if got, want := fmt.Sprint(r.names), "[http://a.test/?k=… http://a.test/?k=… #2 http://a.test/?k=… #3]"; got != want {
 		t.Errorf("got %s", got)
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// A line is one thing that happened.
+// A line is an entry of the event log.
 type line struct {
 	at   time.Duration // since the start
-	key  string        // of the resource; "origin" for a beat of the story
+	key  string        // of the resource; "origin" for a step of the script
 	what string        // kind of event
 	text string
 }
@@ -25,32 +25,32 @@ func (l line) String() string {
 	return fmt.Sprintf("%7.1fs  %-8s  %-9s  %s", l.at.Seconds(), l.key, l.what, l.text)
 }
 
-// A board collects what happens. Observe and the rest may be called at once from
-// different goroutines.
-type board struct {
+// An eventLog collects the events of the cache and the steps of the origin's script. Its
+// methods are safe for concurrent use.
+type eventLog struct {
 	start time.Time // without a monotonic reading, as events have none
 
-	mu    sync.Mutex
-	told  int               // beats of the story; guarded by mu
-	lines []line            // not taken yet; guarded by mu
-	last  map[string]string // the last answer by resource; guarded by mu
-	count map[string]int    // values so far by resource; guarded by mu
-	fails map[string]int    // refreshes that failed by resource; guarded by mu
-	tally map[string]int    // events by kind; guarded by mu
+	mu     sync.Mutex
+	played int               // steps of the script; guarded by mu
+	lines  []line            // not taken yet; guarded by mu
+	last   map[string]string // the last answer by resource; guarded by mu
+	count  map[string]int    // values so far by resource; guarded by mu
+	fails  map[string]int    // refreshes that failed by resource; guarded by mu
+	kinds  map[string]int    // events by kind; guarded by mu
 }
 
-func newBoard(start time.Time) *board {
-	return &board{
+func newEventLog(start time.Time) *eventLog {
+	return &eventLog{
 		start: start.Round(0),
-		last:  make(map[string]string), count: make(map[string]int), fails: make(map[string]int), tally: make(map[string]int),
+		last:  make(map[string]string), count: make(map[string]int), fails: make(map[string]int), kinds: make(map[string]int),
 	}
 }
 
 // observe notes an event of the cache.
-func (b *board) observe(ev everfresh.Event) {
+func (b *eventLog) observe(ev everfresh.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tally[ev.Kind]++
+	b.kinds[ev.Kind]++
 	switch ev.Kind {
 	case "fetched":
 		b.count[ev.Key]++
@@ -62,28 +62,28 @@ func (b *board) observe(ev everfresh.Event) {
 		b.last[ev.Key] = answerOf(ev)
 	}
 	at := ev.Time.Sub(b.start)
-	b.tellLocked(at)
+	b.playLocked(at)
 	b.lines = append(b.lines, line{at: at, key: ev.Key, what: ev.Kind, text: describe(ev)})
 }
 
-// tellLocked adds the beats of the story up to now.
-func (b *board) tellLocked(now time.Duration) {
+// playLocked adds the steps of the script up to now.
+func (b *eventLog) playLocked(now time.Duration) {
 	for {
-		next := beats[b.told%len(beats)]
-		at := round*time.Duration(b.told/len(beats)) + next.at
+		next := script[b.played%len(script)]
+		at := round*time.Duration(b.played/len(script)) + next.at
 		if at > now {
 			return
 		}
-		b.told++
+		b.played++
 		b.lines = append(b.lines, line{at: at, key: "origin", what: next.what, text: next.text})
 	}
 }
 
-// take returns what happened up to now and since the last call.
-func (b *board) take(now time.Time) []line {
+// take returns the lines since the last call, up to now.
+func (b *eventLog) take(now time.Time) []line {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tellLocked(now.Sub(b.start))
+	b.playLocked(now.Sub(b.start))
 	lines := b.lines
 	b.lines = nil
 	return lines
@@ -91,20 +91,20 @@ func (b *board) take(now time.Time) []line {
 
 // resource returns the last answer for a resource, how many values it has had, and how
 // many of its refreshes failed.
-func (b *board) resource(key string) (last string, count, failed int) {
+func (b *eventLog) resource(key string) (last string, count, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.last[key], b.count[key], b.fails[key]
 }
 
 // events returns how many events of a kind there were.
-func (b *board) events(kind string) int {
+func (b *eventLog) events(kind string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.tally[kind]
+	return b.kinds[kind]
 }
 
-// answerOf names what the origin answered.
+// answerOf returns a word for the origin's answer.
 func answerOf(ev everfresh.Event) string {
 	switch {
 	case ev.Status != 0:
@@ -116,8 +116,8 @@ func answerOf(ev everfresh.Event) string {
 	}
 }
 
-// describe tells of an event in words, the most important first: a narrow terminal cuts
-// the rest.
+// describe returns a description of an event, the most important part first: a narrow
+// terminal cuts off the rest.
 func describe(ev everfresh.Event) string {
 	next := "next in " + seconds(ev.Next.Sub(ev.Time))
 	switch ev.Kind {
@@ -140,8 +140,8 @@ func describe(ev everfresh.Event) string {
 	}
 }
 
-// cause is the text of err without the name of the resource, which stands beside it,
-// and without what every time limit says.
+// cause is the text of err without the name of the resource, which is shown beside it, and
+// without the common text of every timeout.
 func cause(err error) string {
 	if err == nil {
 		return ""

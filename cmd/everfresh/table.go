@@ -12,13 +12,13 @@ import (
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
-// A roster is resources that are watched one by one.
-type roster struct {
-	*tally
+// A table shows a row for each resource.
+type table struct {
+	*counters
 	perHost int
 	urls    []string
 	names   []string // as the cache names the resources, in the order of urls
-	origins []string // scheme, host and port, which have a lane, in the order of urls
+	origins []string // scheme, host and port, in the order of urls
 	cache   *everfresh.Cache
 
 	mu     sync.Mutex
@@ -27,10 +27,10 @@ type roster struct {
 	last   []string          // the last answers; guarded by mu
 }
 
-// newRoster returns a roster of urls, which are valid. With keep, events are kept until
+// newTable returns a table of urls, which are valid. With keep, events are kept until
 // they are taken.
-func newRoster(urls []string, perHost int, keep bool) *roster {
-	r := &roster{perHost: perHost, urls: urls, keep: keep, last: make([]string, len(urls))}
+func newTable(urls []string, perHost int, keep bool) *table {
+	r := &table{perHost: perHost, urls: urls, keep: keep, last: make([]string, len(urls))}
 	numbers := make(map[string]int)
 	for i, u := range urls {
 		name := uniqueName(weburl.Redact(u), numbers)
@@ -38,14 +38,14 @@ func newRoster(urls []string, perHost int, keep bool) *roster {
 		r.names = append(r.names, name)
 		r.origins = append(r.origins, originOf(u))
 	}
-	r.tally = newTally(len(urls), func(key string) (int, bool) {
+	r.counters = newCounters(len(urls), func(key string) (int, bool) {
 		n, ok := numbers[key]
 		return n, ok
 	})
 	return r
 }
 
-// uniqueName tells apart URLs that are the same without their secrets.
+// uniqueName distinguishes URLs that are the same without their secrets.
 func uniqueName(name string, taken map[string]int) string {
 	unique := name
 	for i := 2; ; i++ {
@@ -65,7 +65,7 @@ func originOf(rawURL string) string {
 }
 
 // register registers every URL, until ctx ends.
-func (r *roster) register(ctx context.Context, cache *everfresh.Cache) error {
+func (r *table) register(ctx context.Context, cache *everfresh.Cache) error {
 	for i := 0; i < len(r.urls) && ctx.Err() == nil; i++ {
 		_, err := everfresh.Register(cache, r.urls[i], discard, everfresh.WithKey(r.names[i]))
 		if err != nil {
@@ -77,8 +77,8 @@ func (r *roster) register(ctx context.Context, cache *everfresh.Cache) error {
 }
 
 // observe notes an event of the cache.
-func (r *roster) observe(ev everfresh.Event) {
-	r.tally.observe(ev)
+func (r *table) observe(ev everfresh.Event) {
+	r.counters.observe(ev)
 	n, ok := r.number(ev.Key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,7 +94,7 @@ func (r *roster) observe(ev everfresh.Event) {
 }
 
 // take returns the events since the last call.
-func (r *roster) take() []everfresh.Event {
+func (r *table) take() []everfresh.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	events := r.events
@@ -102,14 +102,14 @@ func (r *roster) take() []everfresh.Event {
 	return events
 }
 
-// An entry is what the table shows of a resource.
+// An entry is the content of a row.
 type entry struct {
 	name, origin, last string
 	status             everfresh.Status
 }
 
-// entries describes the resources as they are now.
-func (r *roster) entries() []entry {
+// entries returns the current state of the resources.
+func (r *table) entries() []entry {
 	list := make([]entry, len(r.urls))
 	for st := range r.cache.All() {
 		if n, ok := r.number(st.Key); ok {
@@ -124,25 +124,25 @@ func (r *roster) entries() []entry {
 	return list
 }
 
-// A lane is what a host has to do.
-type lane struct {
+// A hostLoad counts the resources of a host by state.
+type hostLoad struct {
 	origin                            string
 	fetching, waiting, failing, total int
 }
 
-// lanesOf counts the resources of each host. As many fetch as its lane lets through; the
-// others wait.
-func lanesOf(list []entry, perHost int) []lane {
-	var lanes []lane
+// loadsOf counts the resources of each host. Only perHost of them fetch at the same time;
+// the others wait in the host's queue.
+func loadsOf(list []entry, perHost int) []hostLoad {
+	var hosts []hostLoad
 	places := make(map[string]int)
 	for _, e := range list {
 		i, ok := places[e.origin]
 		if !ok {
-			i = len(lanes)
+			i = len(hosts)
 			places[e.origin] = i
-			lanes = append(lanes, lane{origin: e.origin})
+			hosts = append(hosts, hostLoad{origin: e.origin})
 		}
-		l := &lanes[i]
+		l := &hosts[i]
 		l.total++
 		if e.status.Failures > 0 {
 			l.failing++
@@ -155,7 +155,7 @@ func lanesOf(list []entry, perHost int) []lane {
 			l.waiting++
 		}
 	}
-	return lanes
+	return hosts
 }
 
 // eventLine is an event as a line of text. The name is padded to a width.
@@ -186,7 +186,7 @@ func eventLine(ev everfresh.Event, width int) string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// printable replaces what would not be shown as it is, such as control characters.
+// printable replaces characters that are not printable, such as control characters.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -196,7 +196,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// brief renders d in six characters at most.
+// brief renders d in at most six characters.
 func brief(d time.Duration) string {
 	d = max(d, 0)
 	switch {

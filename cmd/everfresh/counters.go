@@ -16,31 +16,31 @@ type totals struct {
 	fetched, unchanged, failed int
 	notModified                int // part of unchanged
 	bytes                      int64
-	lost                       int            // events that the observer did not keep up with
+	lost                       int            // events that were dropped because the observer was too slow
 	causes                     map[string]int // of the failures
 	late                       lateness
 }
 
-// refreshes returns how many refreshes ended.
+// refreshes returns the number of refreshes that ended.
 func (t *totals) refreshes() int { return t.fetched + t.unchanged + t.failed }
 
-// A tally counts the events of resources, which it knows by number. For each it holds 8
-// bytes. Its methods may be called by several goroutines at once.
-type tally struct {
+// counters count the events of numbered resources, with 8 bytes for each resource. The
+// methods are safe for concurrent use.
+type counters struct {
 	number func(key string) (n int, ok bool)
 
 	mu  sync.Mutex
 	sum totals  // guarded by mu
-	due []int64 // when each resource is to be refreshed, in Unix nanoseconds; 0: not known; guarded by mu
+	due []int64 // when each resource is due, in Unix nanoseconds; 0 if unknown; guarded by mu
 }
 
-// newTally returns a tally of count resources; number gives each key its number.
-func newTally(count int, number func(key string) (n int, ok bool)) *tally {
-	return &tally{number: number, sum: totals{causes: make(map[string]int)}, due: make([]int64, count)}
+// newCounters returns counters for count resources; number returns the number of a key.
+func newCounters(count int, number func(key string) (n int, ok bool)) *counters {
+	return &counters{number: number, sum: totals{causes: make(map[string]int)}, due: make([]int64, count)}
 }
 
 // observe notes an event of the cache.
-func (t *tally) observe(ev everfresh.Event) {
+func (t *counters) observe(ev everfresh.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch ev.Kind {
@@ -56,7 +56,7 @@ func (t *tally) observe(ev everfresh.Event) {
 		t.sum.causes[causeKind(ev)]++
 	case "overflow":
 		t.sum.lost += ev.Dropped
-		clear(t.due) // any of them may have been moved by an event that was lost
+		clear(t.due) // a lost event may have changed any of them
 		return
 	default:
 		return
@@ -65,9 +65,9 @@ func (t *tally) observe(ev everfresh.Event) {
 	t.timeLocked(ev)
 }
 
-// timeLocked works out how late the refresh of ev started, and notes when the next is
-// due.
-func (t *tally) timeLocked(ev everfresh.Event) {
+// timeLocked computes how late the refresh of ev started, and records when the next one
+// is due.
+func (t *counters) timeLocked(ev everfresh.Event) {
 	n, ok := t.number(ev.Key)
 	if !ok || ev.Time.IsZero() {
 		return
@@ -82,7 +82,7 @@ func (t *tally) timeLocked(ev everfresh.Event) {
 }
 
 // totals returns the counts so far.
-func (t *tally) totals() totals {
+func (t *counters) totals() totals {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sum := t.sum
@@ -100,7 +100,7 @@ func causeKind(ev everfresh.Event) string {
 	return kind
 }
 
-// summary is what a watch ends with.
+// summary is the text with which a watch ends.
 func (t *totals) summary(length time.Duration, resources int) string {
 	text := fmt.Sprintf("%s: %s of %s: %d brought a new value, %d found it unchanged, %d failed\n",
 		seconds(length), plural(t.refreshes(), "refresh", "refreshes"), plural(resources, "resource", "resources"),

@@ -16,22 +16,22 @@ import (
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
-// crowdFrame is how long a frame of a crowd stands: counting many resources takes time.
-const crowdFrame = time.Second
+// overviewFrame is the time between two frames of an overview: counting many resources takes time.
+const overviewFrame = time.Second
 
-// A crowd is resources that are watched all together. Their keys are their numbers.
-type crowd struct {
-	*tally
+// An overview shows many resources in total. Their keys are their numbers.
+type overview struct {
+	*counters
 	pattern string // as the user may see it
 	urls    func(i int) string
 	count   int
 	start   time.Time
 	cache   *everfresh.Cache
-	last    sample // of the last frame that rates were worked out for
+	last    sample // of the last frame for which rates were computed
 	rates   rates
 }
 
-// A sample is what rates are worked out from.
+// A sample is the input for rates.
 type sample struct {
 	at        time.Time
 	refreshes int
@@ -41,25 +41,25 @@ type sample struct {
 // rates are per second.
 type rates struct{ refreshes, bytes float64 }
 
-func newCrowd(pattern string, count int, start time.Time) *crowd {
+func newOverview(pattern string, count int, start time.Time) *overview {
 	number := func(key string) (int, bool) {
 		n, err := strconv.Atoi(key)
 		return n, err == nil && n >= 0 && n < count
 	}
-	return &crowd{
-		tally: newTally(count, number), pattern: shownPattern(pattern), count: count, start: start,
+	return &overview{
+		counters: newCounters(count, number), pattern: shownPattern(pattern), count: count, start: start,
 		urls: func(i int) string { return expand(pattern, i) }, last: sample{at: start},
 	}
 }
 
-// shownPattern is a pattern without its secrets.
+// shownPattern returns a pattern without its secrets.
 func shownPattern(pattern string) string {
 	const mark = "0placeholder0" // like a number, it may stand anywhere in a URL
 	return strings.ReplaceAll(weburl.Redact(strings.ReplaceAll(pattern, placeholder, mark)), mark, placeholder)
 }
 
 // register registers every URL of the pattern, until ctx ends.
-func (c *crowd) register(ctx context.Context, cache *everfresh.Cache) error {
+func (c *overview) register(ctx context.Context, cache *everfresh.Cache) error {
 	c.cache = cache
 	for i := 0; i < c.count && ctx.Err() == nil; i++ {
 		_, err := everfresh.Register(cache, c.urls(i), discard, everfresh.WithKey(strconv.Itoa(i)))
@@ -70,11 +70,11 @@ func (c *crowd) register(ctx context.Context, cache *everfresh.Cache) error {
 	return nil
 }
 
-// A census counts resources by how they are.
-type census struct{ registered, ready, fetching, failing int }
+// stateCounts are the numbers of resources by state.
+type stateCounts struct{ registered, ready, fetching, failing int }
 
-func censusOf(c *everfresh.Cache) census {
-	var n census
+func countStates(c *everfresh.Cache) stateCounts {
+	var n stateCounts
 	for st := range c.All() {
 		n.registered++
 		if st.Ready {
@@ -90,30 +90,30 @@ func censusOf(c *everfresh.Cache) census {
 	return n
 }
 
-// A crowdState is what is shown of a crowd.
-type crowdState struct {
+// An overviewState is the content of a frame.
+type overviewState struct {
 	length     time.Duration // since the start
-	census     census
+	states     stateCounts
 	sum        totals
 	rates      rates
 	heap       uint64 // bytes
 	goroutines int
 }
 
-// state describes the crowd as it is now.
-func (c *crowd) state(now time.Time) crowdState {
+// state returns the current state.
+func (c *overview) state(now time.Time) overviewState {
 	sum := c.totals()
 	c.measure(sample{at: now, refreshes: sum.refreshes(), bytes: sum.bytes})
-	return crowdState{
-		length: now.Sub(c.start), census: censusOf(c.cache), sum: sum, rates: c.rates,
+	return overviewState{
+		length: now.Sub(c.start), states: countStates(c.cache), sum: sum, rates: c.rates,
 		heap: heapBytes(), goroutines: runtime.NumGoroutine(),
 	}
 }
 
-// measure works out the rates since the last frame, unless that was just drawn.
-func (c *crowd) measure(s sample) {
+// measure computes the rates since the last frame, unless that was just drawn.
+func (c *overview) measure(s sample) {
 	elapsed := s.at.Sub(c.last.at).Seconds()
-	if elapsed < crowdFrame.Seconds()/2 {
+	if elapsed < overviewFrame.Seconds()/2 {
 		return
 	}
 	c.rates = rates{
@@ -123,7 +123,7 @@ func (c *crowd) measure(s sample) {
 	c.last = s
 }
 
-// heapBytes returns how much memory objects take, without stopping the program.
+// heapBytes returns the memory that objects occupy, without stopping the program.
 func heapBytes() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
@@ -133,20 +133,20 @@ func heapBytes() uint64 {
 	return s[0].Value.Uint64()
 }
 
-// A plainCrowd prints a line a frame, and a histogram at the end.
-type plainCrowd struct {
-	*crowd
+// A plainOverview prints a line for each frame, and a histogram at the end.
+type plainOverview struct {
+	*overview
 	out io.Writer
 }
 
-func (*plainCrowd) open() error { return nil }
+func (*plainOverview) open() error { return nil }
 
-func (v *plainCrowd) show(now time.Time) error {
+func (v *plainOverview) show(now time.Time) error {
 	s := v.state(now)
 	return printText(v.out, s.line()+"\n")
 }
 
-func (v *plainCrowd) close(time.Time) error {
+func (v *plainOverview) close(time.Time) error {
 	sum := v.totals()
 	var b strings.Builder
 	for _, r := range histogram(&sum.late, 80, "#") {
@@ -155,24 +155,24 @@ func (v *plainCrowd) close(time.Time) error {
 	return printText(v.out, b.String())
 }
 
-// A liveCrowd draws totals and a histogram.
-type liveCrowd struct {
-	*crowd
+// A liveOverview draws totals and a histogram.
+type liveOverview struct {
+	*overview
 	screen screen
 	size   func() (width, height int)
-	bar    string // what the bars are made of
+	bar    string // the character of the bars
 	shown  []row
 }
 
-// open draws at once, as a frame stands long.
-func (v *liveCrowd) open() error {
+// open draws at once, because the next frame comes late.
+func (v *liveOverview) open() error {
 	if err := v.screen.open(); err != nil {
 		return err
 	}
 	return v.show(time.Now())
 }
 
-func (v *liveCrowd) show(now time.Time) error {
+func (v *liveOverview) show(now time.Time) error {
 	width, height := v.size()
 	s := v.state(now)
 	v.shown = s.rows(v.pattern, v.count, width, v.bar)
@@ -180,23 +180,23 @@ func (v *liveCrowd) show(now time.Time) error {
 }
 
 // close leaves the last frame where the user sees it.
-func (v *liveCrowd) close(time.Time) error {
+func (v *liveOverview) close(time.Time) error {
 	width, _ := v.size()
 	return v.screen.leave(v.shown, width)
 }
 
 // line is the state as a line of text.
-func (s *crowdState) line() string {
+func (s *overviewState) line() string {
 	return fmt.Sprintf("%7.1fs  registered %d  ready %d  fetching %d  failing %d  fetches %.0f/s  bytes %s/s  304s %d"+
 		"  errors %s  late p50 %s p99 %s max %s  heap %s  goroutines %d  lost %d",
-		s.length.Seconds(), s.census.registered, s.census.ready, s.census.fetching, s.census.failing,
+		s.length.Seconds(), s.states.registered, s.states.ready, s.states.fetching, s.states.failing,
 		s.rates.refreshes, bytesText(int64(s.rates.bytes)), s.sum.notModified, s.errors(),
 		short(s.sum.late.below(0.5)), short(s.sum.late.below(0.99)), short(s.sum.late.most),
 		bytesText(int64(s.heap)), s.goroutines, s.sum.lost)
 }
 
 // errors lists the failures by kind, the most frequent first.
-func (s *crowdState) errors() string {
+func (s *overviewState) errors() string {
 	if s.sum.failed == 0 {
 		return "0"
 	}
@@ -214,7 +214,7 @@ func (s *crowdState) errors() string {
 }
 
 // rows lays the state out: the totals, and below them the histogram.
-func (s *crowdState) rows(pattern string, count, width int, bar string) []row {
+func (s *overviewState) rows(pattern string, count, width int, bar string) []row {
 	number := func(n int) span { return span{fmt.Sprint(n), plain} }
 	bad := func(n int, text string) span {
 		if n == 0 {
@@ -225,10 +225,10 @@ func (s *crowdState) rows(pattern string, count, width int, bar string) []row {
 	rows := []row{
 		{{" everfresh watch", bold}, {fmt.Sprintf("  %s  %d × %s", brief(s.length), count, pattern), dim}},
 		nil,
-		field("registered", number(s.census.registered)),
-		field("ready", number(s.census.ready)),
-		field("fetching", number(s.census.fetching)),
-		field("failing", bad(s.census.failing, fmt.Sprint(s.census.failing))),
+		field("registered", number(s.states.registered)),
+		field("ready", number(s.states.ready)),
+		field("fetching", number(s.states.fetching)),
+		field("failing", bad(s.states.failing, fmt.Sprint(s.states.failing))),
 		field("fetches", span{fmt.Sprintf("%d, %.0f/s", s.sum.refreshes(), s.rates.refreshes), plain}),
 		field("bytes", span{fmt.Sprintf("%s, %s/s", bytesText(s.sum.bytes), bytesText(int64(s.rates.bytes))), plain}),
 		field("304s", number(s.sum.notModified)),
@@ -257,7 +257,7 @@ func histogram(l *lateness, width int, bar string) []row {
 	room := max(min(width-1-text, 60), 0)
 	for i := from; i < to; i++ {
 		n := l.classes[i]
-		long := (n*room + top - 1) / top // what is there is seen
+		long := (n*room + top - 1) / top // rounded up, so that a single refresh is visible
 		rows = append(rows, row{
 			{fmt.Sprintf(" %7s  ", className(i)), dim},
 			{fmt.Sprintf("%9d  %5.1f%%  ", n, 100*float64(n)/float64(l.count)), plain},
@@ -267,7 +267,7 @@ func histogram(l *lateness, width int, bar string) []row {
 	return rows
 }
 
-// lateStyle marks refreshes that are behind: later than a second, a tenth of one.
+// lateStyle marks late refreshes: by more than a second, or more than a tenth of one.
 func lateStyle(class int) style {
 	switch {
 	case class >= len(lateBounds) || lateBounds[class] > time.Second:
