@@ -153,7 +153,7 @@ func (s *scheduler) sleep(ctx context.Context, timer *time.Timer, worked bool) b
 // was anything to do.
 func (s *scheduler) runDue() (rest time.Duration, worked bool) {
 	_, now := s.now()
-	// Work in batches, so that nobody waits long for the lock.
+	// Work in batches, so that no caller waits long for the lock.
 	started := 0
 	for {
 		done, n := s.runBatch(now)
