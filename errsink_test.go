@@ -445,54 +445,6 @@ func TestReportsOfCallbacksAreNotAboutTheValue(t *testing.T) {
 	})
 }
 
-// A panic in sink or observer is told to the other one, once, and both go on.
-func TestPanicsInSinkAndObserver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		panics := true
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
-			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(err error) {
-				l.Error(err)
-				if panics {
-					panic("s3cr3t")
-				}
-			})), everfresh.WithObserver(l.Observe))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		events := l.Events("failed")
-		if len(events) != 2 || len(l.Errors()) != 1 {
-			t.Fatalf("%d events, %d errors; want the failure, the panic, and one error", len(events), len(l.Errors()))
-		}
-		var re *everfresh.RefreshError
-		if !errors.As(events[1].Err, &re) || re.Op != "sink" || !strings.Contains(re.Error(), "panic: value of type string at ") || strings.Contains(re.Error(), "s3cr3t") {
-			t.Errorf("the observer heard %v", events[1].Err)
-		}
-		panics = false
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		if len(l.Events("failed")) != 3 || len(l.Errors()) != 2 {
-			t.Errorf("after the panic: %d events, %d errors", len(l.Events("failed")), len(l.Errors()))
-		}
-	})
-}
-
-// Both panic always: they must not keep each other busy.
-func TestPanicsInBoth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := make(map[string]int)
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
-			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { calls["sink"]++; panic(1) })),
-			everfresh.WithObserver(func(everfresh.Event) { calls["observer"]++; panic(2) }))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		if calls["sink"] != 2 || calls["observer"] != 2 {
-			t.Errorf("calls = %v, want the failure and the other's panic at each", calls)
-		}
-	})
-}
-
 // Every exported sentinel is its own.
 func TestSentinelsDiffer(t *testing.T) {
 	sentinels := []error{

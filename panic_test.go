@@ -2,6 +2,7 @@ package everfresh_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -487,6 +488,38 @@ func TestPanicOfPolicyDuringRedirect(t *testing.T) {
 		synctest.Wait()
 		if errs := l.Errors(); len(errs) != 1 || !strings.Contains(errs[0].Error(), "panic") {
 			t.Errorf("reported %v", errs)
+		}
+	})
+}
+
+// A panic in sink or observer is told to the other one, once, and both go on.
+func TestPanicsInSinkAndObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l listener
+		panics := true
+		c := newCache(t, everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
+			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(err error) {
+				l.Error(err)
+				if panics {
+					panic("s3cr3t")
+				}
+			})), everfresh.WithObserver(l.Observe))
+		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		events := l.Events("failed")
+		if len(events) != 2 || len(l.Errors()) != 1 {
+			t.Fatalf("%d events, %d errors; want the failure, the panic, and one error", len(events), len(l.Errors()))
+		}
+		var re *everfresh.RefreshError
+		if !errors.As(events[1].Err, &re) || re.Op != "sink" || !strings.Contains(re.Error(), "panic: value of type string at ") || strings.Contains(re.Error(), "s3cr3t") {
+			t.Errorf("the observer heard %v", events[1].Err)
+		}
+		panics = false
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		if len(l.Events("failed")) != 3 || len(l.Errors()) != 2 {
+			t.Errorf("after the panic: %d events, %d errors", len(l.Events("failed")), len(l.Errors()))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"os"
@@ -19,11 +20,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/everfresh-go/everfresh"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // guardDenied are the addresses that a usual guard (private, loopback, link local or
@@ -615,5 +616,400 @@ func TestGuardAddressesAreThirtyOne(t *testing.T) {
 	}
 	if len(seen) != 31 {
 		t.Errorf("%d addresses, want 31", len(seen))
+	}
+}
+
+// A movingHost is a name that stands for one of two addresses. It must be made inside the
+// bubble.
+type movingHost struct {
+	addrs [2]*memNet
+	now   atomic.Int32 // the index of the present address
+}
+
+// newMovingHost runs a server at each address. All ends with the test.
+func newMovingHost(t *testing.T, old, young http.Handler) *movingHost {
+	h := &movingHost{addrs: [2]*memNet{newMemNet(), newMemNet()}}
+	for i, handler := range []http.Handler{old, young} {
+		srv := &http.Server{Handler: handler, ReadHeaderTimeout: time.Hour}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = srv.Serve(h.addrs[i]) })
+		t.Cleanup(func() {
+			_ = srv.Close()
+			_ = h.addrs[i].Close()
+			serving.Wait()
+		})
+	}
+	return h
+}
+
+// DialContext asks for the address of the name, as a net.Dialer does.
+func (h *movingHost) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return h.addrs[h.now.Load()].DialContext(ctx, network, addr)
+}
+
+// addressDeaths are the ways in which a host is left behind.
+var addressDeaths = map[string]func(w http.ResponseWriter, r *http.Request){
+	"reset": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"hang":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	"hang in the body": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte("old"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	},
+	"truncated": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte("old"))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	},
+}
+
+// TestHostThatMoves: a host gets another address, and the old one dies while there are
+// idle connections to it. One failure is enough: the next refresh asks for the address and
+// reaches the new one.
+func TestHostThatMoves(t *testing.T) {
+	for name, death := range addressDeaths {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var dead atomic.Bool
+				old := func(w http.ResponseWriter, r *http.Request) {
+					if dead.Load() {
+						death(w, r)
+						return
+					}
+					time.Sleep(time.Second) // so that all connections are in use at once
+					text("old")(w, r)
+				}
+				host := newMovingHost(t, http.HandlerFunc(old), text("new"))
+				heard := new(listener)
+				c := newCache(t, append(heard.options(), everfresh.WithJitter(0))...)
+				everfresh.DialWith(c, host.DialContext)
+				r := register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
+				for i := range 3 { // as many connections as the host may have at once
+					register(t, c, fmt.Sprintf("http://a.test/%d", i), everfresh.Bytes())
+				}
+				time.Sleep(30 * time.Second)
+				if v, ok := r.Peek(); !ok || string(v) != "old" {
+					t.Fatalf("%q before the move", v)
+				}
+				host.now.Store(1)
+				dead.Store(true)
+				time.Sleep(time.Minute + 15*time.Second)
+				if v, ok := r.Peek(); !ok || string(v) != "new" {
+					t.Errorf("%q after the move", v)
+				}
+				// A connection that broke while it was idle is no failure.
+				if failures := heard.Events("failed"); len(failures) > 1 {
+					t.Errorf("%d failures, want one: %v", len(failures), heard.Errors())
+				}
+			})
+		})
+	}
+}
+
+// fetchLoopback listens on addr, counts connections, and gives each one to serve. All
+// ends with the test.
+func fetchLoopback(t *testing.T, addr string, serve func(net.Conn)) (hostport string, accepted *atomic.Int64) {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Skipf("no loopback socket: %v", err)
+	}
+	accepted = new(atomic.Int64)
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		conns []net.Conn
+	)
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
+			wg.Go(func() {
+				defer conn.Close()
+				serve(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		mu.Lock()
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return ln.Addr().String(), accepted
+}
+
+// fetchHTTP returns a serve function for fetchLoopback that runs h until the
+// connection ends, or h says so.
+func fetchHTTP(h http.Handler) func(net.Conn) {
+	return func(conn net.Conn) {
+		one := &fetchOneConn{conn: conn, done: make(chan struct{})}
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed || s == http.StateHijacked {
+				one.finish()
+			}
+		}}
+		_ = srv.Serve(one)
+	}
+}
+
+// fetchOneConn is a listener of one connection.
+type fetchOneConn struct {
+	conn net.Conn
+	once sync.Once
+	end  sync.Once
+	done chan struct{}
+}
+
+func (l *fetchOneConn) Accept() (conn net.Conn, err error) {
+	err = net.ErrClosed
+	l.once.Do(func() { conn, err = l.conn, nil })
+	if err != nil {
+		<-l.done
+	}
+	return conn, err
+}
+
+func (l *fetchOneConn) finish() { l.end.Do(func() { close(l.done) }) }
+
+func (l *fetchOneConn) Close() error { return nil }
+
+func (l *fetchOneConn) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// After a failed exchange each one has its own connection for 90 s, so that the host's
+// address is asked for anew; then they share one again.
+func TestColdConnectionsAfterAFailure(t *testing.T) {
+	var fail, moved atomic.Int64
+	start := time.Now()
+	clock := func() (wall, mono int64) {
+		past := time.Since(start) + time.Duration(moved.Load())
+		return start.Add(past).UnixNano(), int64(past)
+	}
+	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if fail.Load() != 0 {
+			panic(http.ErrAbortHandler) // closes the connection without an answer
+		}
+		_, _ = io.WriteString(w, "a")
+	})))
+	for _, own := range []bool{false, true} {
+		name := "the cache's client"
+		opts := []everfresh.RegisterOption{everfresh.WithPrefetch(false)}
+		if own {
+			name = "a client without a transport"
+			opts = append(opts, everfresh.WithHTTPClient(&http.Client{}))
+		}
+		t.Run(name, func(t *testing.T) {
+			accepted.Store(0)
+			c := newCache(t, everfresh.WithClock(clock))
+			r := register(t, c, "http://"+addr+"/", everfresh.Bytes(), opts...)
+			exchange := func(n int, wantErr bool) {
+				t.Helper()
+				for range n {
+					if err := r.Refresh(t.Context()); (err != nil) != wantErr {
+						t.Fatalf("Refresh: %v", err)
+					}
+				}
+			}
+			expect := func(want int64, when string) {
+				t.Helper()
+				if got := accepted.Swap(0); got != want {
+					t.Errorf("%s: %d connections, want %d", when, got, want)
+				}
+			}
+			exchange(3, false)
+			expect(1, "3 exchanges")
+			fail.Store(1)
+			exchange(1, true)
+			fail.Store(0)
+			accepted.Store(0) // a reused connection that breaks is tried again on a new one
+			exchange(3, false)
+			expect(3, "3 exchanges after a failure")
+			moved.Add(int64(89 * time.Second))
+			exchange(2, false)
+			expect(2, "2 exchanges 89 s later")
+			moved.Add(int64(2 * time.Second))
+			exchange(3, false)
+			expect(1, "3 exchanges 91 s later")
+		})
+	}
+}
+
+// A refresh that was called off says nothing about its host.
+func TestCalledOffExchangeKeepsConnections(t *testing.T) {
+	hang := make(chan struct{})
+	var hanging atomic.Bool
+	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hanging.CompareAndSwap(true, false) {
+			close(hang)
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, "a")
+	})))
+	c := newCache(t)
+	first := register(t, c, "http://"+addr+"/1", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	hanging.Store(true)
+	ended := make(chan error, 1)
+	go func() { _, err := first.Get(t.Context()); ended <- err }()
+	<-hang
+	if err := c.Unregister(first.Key()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, everfresh.ErrNotRegistered) {
+		t.Errorf("Get = %v", err)
+	}
+	accepted.Store(0)
+	second := register(t, c, "http://"+addr+"/2", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	for range 3 {
+		if err := second.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := accepted.Load(); got > 1 {
+		t.Errorf("3 exchanges used %d connections, want 1", got)
+	}
+}
+
+func TestHeaderFlood(t *testing.T) {
+	flood := func(line string, n int) func(net.Conn) {
+		return func(conn net.Conn) {
+			buf := make([]byte, 4096)
+			_, _ = conn.Read(buf)
+			for range n {
+				if _, err := io.WriteString(conn, line); err != nil {
+					return
+				}
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+		}
+	}
+	head := "HTTP/1.1 200 OK\r\n"
+	field := "X-Filler: " + strings.Repeat("f", 1000) + "\r\n"
+	tests := []struct {
+		name  string
+		serve func(net.Conn)
+		want  string // part of the error
+	}{
+		{"63 KiB", fetchOnce(head + strings.Repeat(field, 62) + "Content-Length: 1\r\n\r\nx"), ""},
+		{"more than 64 KiB", fetchOnce(head + strings.Repeat(field, 70)), "headers exceeded"},
+		{"one endless line", fetchOnce(head + "X-Filler: " + strings.Repeat("f", 1<<20)), "headers exceeded"},
+		{"informational answers without end", flood("HTTP/1.1 103 Early Hints\r\n"+field+"\r\n", 1000), "headers exceeded"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			addr, _ := fetchLoopback(t, "127.0.0.1:0", tt.serve)
+			c := newCache(t)
+			r := register(t, c, "http://"+addr+"/", everfresh.Bytes())
+			v, err := r.Get(t.Context())
+			switch {
+			case tt.want == "" && (err != nil || string(v) != "x"):
+				t.Errorf("Get = %q, %v", v, err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("error = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// fetchOnce answers the first request of a connection with raw bytes.
+func fetchOnce(raw string) func(net.Conn) {
+	return func(conn net.Conn) {
+		buf := make([]byte, 4096)
+		_, _ = conn.Read(buf)
+		_, _ = io.WriteString(conn, raw)
+	}
+}
+
+// The environment is read once in the life of a process, so that this runs in one of
+// its own.
+func TestEnvironmentProxyIsNotUsed(t *testing.T) {
+	if origin := os.Getenv(fetchProxyEnv); origin != "" {
+		fetchUnderProxyEnv(t, origin)
+		return
+	}
+	// Not 127.0.0.1, which is never proxied; 0.0.0.0 reaches this machine, too.
+	addr, _ := fetchLoopback(t, "0.0.0.0:0", fetchHTTP(text("direct")))
+	_, port, _ := net.SplitHostPort(addr)
+	proxy := httptest.NewServer(text("proxied"))
+	defer proxy.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Skip(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestEnvironmentProxyIsNotUsed$", "-test.v")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), fetchIsProxyVar),
+		fetchProxyEnv+"=http://0.0.0.0:"+port+"/", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL,
+		"HTTPS_PROXY="+proxy.URL, "ALL_PROXY="+proxy.URL)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEnvironmentProxyIsNotUsed")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func fetchIsProxyVar(kv string) bool {
+	name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+	return strings.HasSuffix(name, "_PROXY") || name == "REQUEST_METHOD"
+}
+
+func fetchUnderProxyEnv(t *testing.T, origin string) {
+	tests := []struct {
+		name string
+		opts []everfresh.CacheOption
+		want string
+	}{
+		{"default", nil, "direct"},
+		{"client without a transport", []everfresh.CacheOption{everfresh.WithHTTPClient(&http.Client{})}, "direct"},
+		{"proxy from the environment", []everfresh.CacheOption{everfresh.WithProxy(http.ProxyFromEnvironment)}, "proxied"},
+		{"both", []everfresh.CacheOption{
+			everfresh.WithProxy(http.ProxyFromEnvironment), everfresh.WithHTTPClient(&http.Client{}),
+		}, "proxied"},
+		{"the program's default transport", []everfresh.CacheOption{everfresh.WithHTTPClient(http.DefaultClient)}, "direct"},
+		{"no proxy by a function", []everfresh.CacheOption{
+			everfresh.WithProxy(func(*http.Request) (*url.URL, error) { return nil, nil }),
+		}, "direct"},
+	}
+	for _, tt := range tests {
+		c := newCache(t, tt.opts...)
+		r := register(t, c, origin, everfresh.Bytes())
+		if v, err := r.Get(t.Context()); string(v) != tt.want || err != nil {
+			t.Errorf("%s: Get = %q, %v, want %q", tt.name, v, err, tt.want)
+		}
+	}
+}
+
+// The proxy's function is asked with the request, so that it may choose.
+func TestWithProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "proxied "+r.URL.String())
+	}))
+	defer proxy.Close()
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCache(t, everfresh.WithProxy(func(req *http.Request) (*url.URL, error) {
+		if req.URL.Path == "/refused" {
+			return nil, errors.New("no proxy for this")
+		}
+		return u, nil
+	}))
+	r := register(t, c, "http://origin.test/x", everfresh.Bytes())
+	if v, err := r.Get(t.Context()); string(v) != "proxied http://origin.test/x" || err != nil {
+		t.Errorf("Get = %q, %v", v, err)
+	}
+	refused := register(t, c, "http://origin.test/refused", everfresh.Bytes())
+	if v, err := refused.Get(t.Context()); err == nil {
+		t.Errorf("Get = %q, want the proxy function's refusal", v)
 	}
 }

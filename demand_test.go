@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -748,5 +749,243 @@ func TestInvalidateWithoutValueDoesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		wantRequests(t, o, 0)
+	})
+}
+
+// watching collects what a Watch yields until it ends.
+type watching struct {
+	mu   sync.Mutex
+	seen []int
+	done chan struct{} // closed when Watch has ended
+}
+
+func watch(ctx context.Context, r *everfresh.Resource[int]) *watching {
+	w := &watching{done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		for v := range r.Watch(ctx) {
+			w.mu.Lock()
+			w.seen = append(w.seen, v)
+			w.mu.Unlock()
+		}
+	}()
+	return w
+}
+
+// want checks what was seen so far, and whether the watch has ended.
+func (w *watching) want(t *testing.T, ended bool, values ...int) { //nolint:revive // The flag is what is wanted.
+	t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.seen, values) {
+		t.Errorf("watched %v, want %v", w.seen, values)
+	}
+	select {
+	case <-w.done:
+		if !ended {
+			t.Error("Watch has ended")
+		}
+	default:
+		if ended {
+			t.Error("Watch goes on")
+		}
+	}
+}
+
+func TestWatchYieldsNewerValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{body: "1", etag: `"1"`}
+		ctx, cancel := context.WithCancel(t.Context())
+		c, r, seen := newerResource(t, o)
+		w := watch(ctx, r)
+		w.want(t, false, 1)
+		refresh := func() {
+			t.Helper()
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		refresh() // a 304
+		o.with(func(o *flightOrigin) { o.etag = "" })
+		refresh() // the same bytes
+		w.want(t, false, 1)
+		o.with(func(o *flightOrigin) { o.body = "2" })
+		refresh()
+		w.want(t, false, 1, 2)
+		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		_ = r.Refresh(t.Context())
+		w.want(t, false, 1, 2)
+		o.with(func(o *flightOrigin) { o.code = 0 })
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Error(err)
+		}
+		w.want(t, false, 1, 2) // the same bytes came back
+		o.with(func(o *flightOrigin) { o.body = "3" })
+		refresh()
+		w.want(t, false, 1, 2, 3)
+		cancel()
+		w.want(t, true, 1, 2, 3)
+		_, _ = c, seen
+	})
+}
+
+func TestWatchEnds(t *testing.T) {
+	for name, end := range map[string]func(c *everfresh.Cache, r *everfresh.Resource[int], cancelCache func()){
+		"with Close":                 func(c *everfresh.Cache, _ *everfresh.Resource[int], _ func()) { _ = c.Close() },
+		"with the cache's context":   func(_ *everfresh.Cache, _ *everfresh.Resource[int], cancel func()) { cancel() },
+		"when it is not registered ": func(c *everfresh.Cache, r *everfresh.Resource[int], _ func()) { _ = c.Unregister(r.Key()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &flightOrigin{}
+				ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+				defer cancel()
+				c := everfresh.NewCache(ctx)
+				defer c.Close()
+				with := register(t, c, "https://a.test/", number, o.option())
+				without := register(t, c, "https://b.test/", number, o.option(), everfresh.WithPrefetch(false))
+				synctest.Wait()
+				full, empty := watch(t.Context(), with), watch(t.Context(), without)
+				full.want(t, false, 1)
+				empty.want(t, false)
+				start := time.Now()
+				end(c, with, cancel)
+				end(c, without, cancel)
+				full.want(t, true, 1)
+				empty.want(t, true)
+				wantElapsed(t, start, 0)
+			})
+		})
+	}
+}
+
+func TestWatchWaitsThroughFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{code: http.StatusBadGateway}
+		r := register(t, newCache(t), "https://a.test/", number, o.option())
+		ctx, cancel := context.WithCancel(t.Context())
+		w := watch(ctx, r)
+		time.Sleep(time.Minute)
+		w.want(t, false)
+		o.with(func(o *flightOrigin) { o.code, o.body = 0, "7" })
+		time.Sleep(10 * time.Minute)
+		w.want(t, false, 7)
+		cancel()
+		w.want(t, true, 7)
+	})
+}
+
+func TestWatchGivesSlowConsumerTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{}
+		_, r, _ := newerResource(t, o)
+		var seen []int
+		for v := range r.Watch(t.Context()) {
+			seen = append(seen, v)
+			if len(seen) == 3 {
+				break // a consumer may leave
+			}
+			for range 10 { // others refresh meanwhile
+				if err := r.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if want := []int{1, 11, 21}; !slices.Equal(seen, want) {
+			t.Errorf("watched %v, want %v", seen, want)
+		}
+	})
+}
+
+func TestReadyWaitsThroughFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{code: http.StatusServiceUnavailable}
+		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Second, time.Minute))
+		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		time.AfterFunc(20*time.Second, func() { o.with(func(o *flightOrigin) { o.code = 0 }) })
+		start := time.Now()
+		if err := r.Ready(t.Context()); err != nil {
+			t.Errorf("Ready = %v", err)
+		}
+		wantElapsed(t, start, 31*time.Second) // tried after 0, 1, 3, 7, 15, 31
+		wantRequests(t, o, 6)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Ready(ended); err != nil {
+			t.Errorf("Ready of a ready value = %v", err)
+		}
+	})
+}
+
+func TestReadyEndsWithTheResource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &flightOrigin{hang: true}
+		c := newCache(t)
+		gone := register(t, c, "https://a.test/", number, o.option())
+		closed := register(t, c, "https://b.test/", number, o.option())
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { wantIs(t, gone.Ready(t.Context()), everfresh.ErrNotRegistered) })
+		wg.Go(func() { wantIs(t, closed.Ready(t.Context()), everfresh.ErrClosed) })
+		wg.Go(func() { wantIs(t, c.Ready(t.Context()), everfresh.ErrClosed) })
+		synctest.Wait()
+		if err := c.Unregister(gone.Key()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		_ = c.Close()
+		wg.Wait()
+		wantElapsed(t, start, 0)
+	})
+}
+
+func TestCacheReadyFetchesWhatNobodyAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, late := &flightOrigin{delay: time.Second}, &flightOrigin{hang: true}
+		c := newCache(t)
+		for _, u := range []string{"https://a.test/", "https://b.test/"} {
+			if err := c.Register(u, o.option()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		register(t, c, "https://c.test/", number, o.option(), everfresh.WithPrefetch(false))
+		register(t, c, "https://d.test/", number, late.option(), everfresh.WithKey("slow"))
+		time.Sleep(time.Minute)
+		wantRequests(t, o, 0)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := c.Ready(ctx)
+		wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+		if re := refreshErrorOf(t, err); re.Key != "slow" {
+			t.Errorf("Ready = %v, should name the resource that is not", err)
+		}
+		wantElapsed(t, start, 10*time.Second)
+		wantRequests(t, o, 3)
+		time.AfterFunc(time.Second, func() { _ = c.Unregister("slow") })
+		if err := c.Ready(t.Context()); err != nil {
+			t.Errorf("Ready = %v, though all that are registered are ready", err)
+		}
+		if err := newCache(t).Ready(ctx); err != nil {
+			t.Errorf("Ready of an empty cache = %v", err)
+		}
+	})
+}
+
+// That a resource fails because another one is not registered does not mean that it is
+// itself gone.
+func TestCacheReadyWaitsForWhatNeedsAnUnregisteredOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, (&flightOrigin{}).option())
+		r := register(t, c, "https://a.test/", number, everfresh.WithRequest(
+			func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
+				_, err := c.Get(ctx, "nobody")
+				return nil, err
+			}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		wantIs(t, r.Ready(ctx), context.DeadlineExceeded)
+		wantIs(t, c.Ready(ctx), context.DeadlineExceeded)
 	})
 }

@@ -1,0 +1,832 @@
+package everfresh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/store"
+)
+
+// storedNames returns the names of all that is stored.
+func storedNames(t testing.TB, s store.Storage) (names []string) {
+	t.Helper()
+	for meta, err := range s.List(context.WithoutCancel(t.Context()), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, meta.Key)
+	}
+	return names
+}
+
+func storedRefresh(t testing.TB, r *everfresh.Resource[[]byte]) {
+	t.Helper()
+	if err := r.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slowFirst makes the first call slow.
+func slowFirst(d time.Duration) func(context.Context, string) error {
+	var others atomic.Bool
+	return func(ctx context.Context, key string) error {
+		if others.Swap(true) {
+			return nil
+		}
+		return slowBy(d)(ctx, key)
+	}
+}
+
+// TestStoredNamesTellNothing: names of records are of one length and show neither key
+// nor URL, as they appear in file listings, slow logs and metrics.
+func TestStoredNamesTellNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		keys := []string{
+			"k", "named key", strings.Repeat("long", 1000), "../../etc/passwd", "a\x00b", "ключ",
+			"https://origin.test/?secret=s3cr3t",
+		}
+		for _, key := range keys[:3] {
+			warmPutBytes(t, mem, warmName(key), []byte("damaged, to be put aside"))
+		}
+		c := newCache(t, everfresh.WithStorage(mem), newWarmOrigin("x").client())
+		for _, key := range keys {
+			r := register(t, c, "https://user.test/path?secret=s3cr3t", everfresh.Bytes(), everfresh.WithKey(key))
+			warmGetValue(t, r)
+		}
+		synctest.Wait()
+		names := storedNames(t, mem)
+		if len(names) != len(keys)+3 {
+			t.Errorf("%d records, want %d and 3 put aside", len(names), len(keys))
+		}
+		form := regexp.MustCompile(`^(quarantine\.)?[0-9a-f]{64}$`)
+		for _, name := range names {
+			if !form.MatchString(name) {
+				t.Errorf("name %q", name)
+			}
+		}
+		for _, key := range keys {
+			if rec := warmGet(t, mem, key); rec == nil || rec.Key != key {
+				t.Errorf("no record of %q: %v", key, rec)
+			}
+		}
+	})
+}
+
+// TestRecordOfAnyKeyIsFoundAgain: a key that is no text may be refused, but a resource
+// that has one has a record.
+func TestRecordOfAnyKeyIsFoundAgain(t *testing.T) {
+	for _, key := range []string{"k\xff\xfe", "\"<>&\u2028\x00", strings.Repeat("k", 1<<16)} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := new(store.Memory)
+			o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
+			for run := range 2 {
+				var l listener
+				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))...)
+				r, err := everfresh.Register(c, warmURL, everfresh.Bytes(), everfresh.WithKey(key))
+				if err != nil && !utf8.ValidString(key) {
+					return
+				}
+				warmGetValue(t, r)
+				if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+					t.Errorf("run %d of key %.20q: reported %v", run, key, errs)
+				}
+				warmClose(t, c)
+			}
+			if n := len(o.requests()); n != 1 {
+				t.Errorf("key %.20q: %d requests, want the record to be found", key, n)
+			}
+		})
+	}
+}
+
+// TestValidatorThatIsNoText: a validator comes back from the store as it was, or not at
+// all.
+func TestValidatorThatIsNoText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		const etag = "\"caf\xe9\""
+		o := newWarmOrigin("x", "Etag", etag)
+		for run := range 2 {
+			var l listener
+			c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
+			r := register(t, c, warmURL, everfresh.Bytes())
+			warmGetValue(t, r)
+			if run == 1 {
+				storedRefresh(t, r)
+			}
+			if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+				t.Errorf("reported %v", errs)
+			}
+			warmClose(t, c)
+		}
+		asked := o.requests()
+		if len(asked) != 2 {
+			t.Fatalf("%d requests, want 2", len(asked))
+		}
+		if got := asked[1].header.Get("If-None-Match"); got != "" && got != etag {
+			t.Errorf("If-None-Match %q after a restart, want %q or none", got, etag)
+		}
+	})
+}
+
+// TestSecretsStayOutOfRecords: a record keeps the fields it needs and no other.
+func TestSecretsStayOutOfRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("x", "Set-Cookie", "s3cr3t", "Authorization", "s3cr3t", "X-Other", "s3cr3t", "Etag", `"e"`, "Content-Type", "text/plain")
+		c := newCache(t, everfresh.WithStorage(mem), o.client())
+		r := register(t, c, "https://origin.test/?secret=s3cr3t", everfresh.Bytes(),
+			everfresh.WithKey("named"), everfresh.WithHeader("Authorization", "s3cr3t"))
+		warmGetValue(t, r)
+		synctest.Wait()
+		item, err := mem.Load(t.Context(), warmName("named"))
+		if err != nil || strings.Contains(string(item.Value), "s3cr3t") {
+			t.Errorf("stored: %q, %v", item.Value, err)
+		}
+		if h := warmGet(t, mem, "named").Header; h.Get("Etag") != `"e"` || h.Get("Content-Type") != "text/plain" || len(h) != 2 {
+			t.Errorf("stored header: %v", h)
+		}
+	})
+}
+
+// TestStoreIsDown: refreshes go on, each failure is reported, and once the store is back
+// memory repairs it, with the answer that comes next.
+func TestStoreIsDown(t *testing.T) {
+	type fault = func(context.Context, string) error
+	for name, tt := range map[string]struct {
+		fault  fault
+		answer string // the body of the answer after the store came back
+	}{
+		"fails, repaired by a 304":       {storeDown, "one"},
+		"fails, repaired by a 200":       {storeDown, "two"},
+		"panics, repaired by a 304":      {storePanics, "one"},
+		"hangs, repaired by a 304":       {blackHole, "one"},
+		"hangs, repaired by a 200":       {blackHole, "two"},
+		"is closed, repaired by a 304":   {func(context.Context, string) error { return store.ErrClosed }, "one"},
+		"has no key, repaired by a 200":  {func(context.Context, string) error { return store.ErrKeyUnavailable }, "two"},
+		"is damaged, repaired by a 304":  {func(context.Context, string) error { return store.ErrCorrupt }, "one"},
+		"conflicts, repaired by a 304":   {func(context.Context, string) error { return &store.ConflictError{} }, "one"},
+		"cancels on its own, then a 304": {func(context.Context, string) error { return context.Canceled }, "one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := faulty()
+				s.fail(tt.fault)
+				o := newWarmOrigin("one", "Cache-Control", "max-age=3600", "Etag", `"one"`)
+				var l listener
+				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0))...)
+				r := register(t, c, warmURL, everfresh.Bytes())
+				warmGetValue(t, r)
+				version := r.Snapshot().Version
+				time.Sleep(3*time.Hour + 10*time.Minute)
+				if n := len(o.requests()); n != 4 {
+					t.Errorf("%d requests in 3 h, want 4", n)
+				}
+				errs := warmStorageErrors(t, &l)
+				if len(errs) != 5 { // one load, four saves
+					t.Fatalf("%d storage errors, want one of the load and one of each save: %v", len(errs), errs)
+				}
+				for i, err := range errs {
+					if want := map[bool]string{true: "load", false: "store"}[i == 0]; err.Op != want || err.Key != warmURL {
+						t.Errorf("error %d: %v, want one of %s", i, err, want)
+					}
+				}
+				if st := r.Status(); st.Failures != 0 || st.Err != nil {
+					t.Errorf("the store's failures count as refreshes': %+v", st)
+				}
+				s.fail(nil)
+				o.set(func(o *warmOrigin) { o.body = tt.answer; o.header.Set("Etag", `"`+tt.answer+`"`) })
+				time.Sleep(time.Hour)
+				rec := warmGet(t, s.Storage, warmURL)
+				if rec == nil || string(rec.Body) != tt.answer || rec.Version != r.Snapshot().Version || rec.Header.Get("Etag") != `"`+tt.answer+`"` {
+					t.Fatalf("stored once the store was back: %v", rec)
+				}
+				if (rec.Version == version) != (tt.answer == "one") {
+					t.Errorf("version %d, was %d", rec.Version, version)
+				}
+				if n := len(warmStorageErrors(t, &l)); n != 5 {
+					t.Errorf("%d more errors once the store was back", n-5)
+				}
+			})
+		})
+	}
+}
+
+// TestStoreDelaysNoReader: a Get of a ready value, a Refresh and a refresh that is due
+// do not wait for a save.
+func TestStoreDelaysNoReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		o := newWarmOrigin("x", "Cache-Control", "max-age=10")
+		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0), everfresh.WithMinRefreshInterval(time.Second))
+		rs := make([]*everfresh.Resource[[]byte], 100)
+		for i := range rs {
+			rs[i] = register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+		}
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.set(func(s *faultyStore) { s.onSave = blackHole })
+		start := time.Now()
+		for _, r := range rs {
+			warmGetValue(t, r)
+			storedRefresh(t, r)
+			if _, err := c.Get(t.Context(), r.Key()); err != nil {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("readers waited %v", d)
+		}
+		before := len(o.requests())
+		time.Sleep(61 * time.Second)
+		if got := len(o.requests()) - before; got != 6*len(rs) {
+			t.Errorf("%d refreshes in a minute, want %d", got, 6*len(rs))
+		}
+		s.set(func(s *faultyStore) { s.onSave = nil })
+	})
+}
+
+// TestSlowStoreGetsNewestRecord: saves of one resource never run side by side, and what a
+// newer value made needless is left out.
+func TestSlowStoreGetsNewestRecord(t *testing.T) {
+	for name, delays := range map[string][]time.Duration{
+		"always slow":       {3500 * time.Millisecond},
+		"first one slow":    {3500 * time.Millisecond, 0},
+		"slow now and then": {2500 * time.Millisecond, 0, 3 * time.Second, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := faulty()
+				var mu sync.Mutex
+				running, n := 0, 0
+				s.set(func(s *faultyStore) {
+					s.onSave = func(ctx context.Context, key string) error {
+						mu.Lock()
+						running++
+						if running > 1 {
+							t.Error("two saves of one resource at once")
+						}
+						delay := delays[n%len(delays)]
+						n++
+						mu.Unlock()
+						err := slowBy(delay)(ctx, key)
+						mu.Lock()
+						running--
+						mu.Unlock()
+						return err
+					}
+				})
+				o := newWarmOrigin("0")
+				r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+				warmGetValue(t, r)
+				const last = 20
+				for i := range last {
+					o.set(func(o *warmOrigin) { o.body = strconv.Itoa(i + 1) })
+					storedRefresh(t, r)
+					time.Sleep(time.Second)
+				}
+				time.Sleep(20 * time.Second)
+				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != strconv.Itoa(last) || rec.Version != r.Snapshot().Version {
+					t.Errorf("stored %q, version %d; want %d, version %d", rec.Body, rec.Version, last, r.Snapshot().Version)
+				}
+				if _, saves, _ := s.count(); name == "always slow" && saves > 8 {
+					t.Errorf("%d saves of 3.5 s in 25 s", saves)
+				}
+			})
+		})
+	}
+}
+
+// TestSlowSaveOfFormerRegistration: Unregister does not wait for the save that is under
+// way. What the next registration saves must not be overwritten by it.
+func TestSlowSaveOfFormerRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		o := newWarmOrigin("one")
+		c := newCache(t, everfresh.WithStorage(s), o.client())
+		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
+		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+		if err := c.Unregister(warmURL); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		o.set(func(o *warmOrigin) { o.body = "two" })
+		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+		time.Sleep(10 * time.Second)
+		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
+			t.Errorf("stored %v, want the record of the second registration", rec)
+		}
+	})
+}
+
+// TestCloseFlushes: what was fetched before Close is stored when it returns, also what
+// waited for its turn.
+func TestCloseFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
+		o := newWarmOrigin("x")
+		c := newCache(t, everfresh.WithStorage(s), o.client())
+		for i := range 20 {
+			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+		}
+		warmClose(t, c)
+		for i := range 20 {
+			if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
+				t.Errorf("record %d: %v", i, rec)
+			}
+		}
+		if _, saves, _ := s.count(); saves != 20 {
+			t.Errorf("%d saves, want 20", saves)
+		}
+	})
+}
+
+// TestContextEndFlushes: the end of NewCache's context stores what Close would.
+func TestContextEndFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
+		c := everfresh.NewCache(ctx, everfresh.WithStorage(s), newWarmOrigin("x").client())
+		for i := range 10 {
+			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+		}
+		cancel()
+		warmClose(t, c)
+		if n := len(storedNames(t, s.Storage)); n != 10 {
+			t.Errorf("%d records, want 10", n)
+		}
+	})
+}
+
+// TestCloseFlushesUnregistered: that a resource was unregistered is no reason to lose
+// its record, which may be the fleet's.
+func TestCloseFlushesUnregistered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
+		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("x").client())
+		for i := range 10 {
+			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+		}
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			if err := c.Unregister(strconv.Itoa(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		warmClose(t, c)
+		if n := len(storedNames(t, s.Storage)); n != 10 {
+			t.Errorf("%d records, want 10", n)
+		}
+	})
+}
+
+// TestCloseStoresNewestRecord: the save that Close finds under way is of an older record
+// than the one that waits, and must not win.
+func TestCloseStoresNewestRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
+		o := newWarmOrigin("one")
+		c := newCache(t, everfresh.WithStorage(s), o.client())
+		r := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		synctest.Wait()
+		o.set(func(o *warmOrigin) { o.body = "two" })
+		storedRefresh(t, r)
+		warmClose(t, c)
+		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
+			t.Errorf("stored %v, want the newest record", rec)
+		}
+	})
+}
+
+// TestCloseWithStoreThatHangs returns, and the losses are reported.
+func TestCloseWithStoreThatHangs(t *testing.T) {
+	for name, fault := range map[string]func(context.Context, string) error{
+		"hangs": blackHole, "fails": storeDown, "panics": storePanics,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 20
+				s := faulty()
+				s.set(func(s *faultyStore) { s.onSave = fault })
+				var l listener
+				c := everfresh.NewCache(t.Context(), append(l.options(), everfresh.WithStorage(s), newWarmOrigin("x").client())...)
+				for i := range n {
+					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+				}
+				start := time.Now()
+				_ = c.Close() // may say that it gave up waiting
+				if d := time.Since(start); d > 10*time.Second {
+					t.Errorf("Close took %v", d)
+				}
+				time.Sleep(time.Minute)
+				if errs := warmStorageErrors(t, &l); len(errs) != n {
+					t.Errorf("%d failures reported, want %d", len(errs), n)
+				}
+			})
+		})
+	}
+}
+
+func TestInvalidateDeletesRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
+		c := newCache(t, opts...)
+		r := register(t, c, warmURL, everfresh.Bytes())
+		other := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		warmGetValue(t, r)
+		warmGetValue(t, other)
+		synctest.Wait()
+		o.set(func(o *warmOrigin) { o.down = true })
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Fatal(err)
+		}
+		if rec := warmGet(t, mem, warmURL); rec != nil {
+			t.Errorf("still stored: %v", rec)
+		}
+		if warmGet(t, mem, "other") == nil {
+			t.Error("another resource's record was deleted")
+		}
+		time.Sleep(time.Hour) // of failures, which store nothing
+		if rec := warmGet(t, mem, warmURL); rec != nil {
+			t.Errorf("stored again: %v", rec)
+		}
+		warmClose(t, c)
+
+		// A restart brings the bad value back neither.
+		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		if v, err := r.Get(t.Context()); err == nil {
+			t.Errorf("Get = %q after a restart", v)
+		}
+		o.set(func(o *warmOrigin) { o.down, o.body = false, "good" })
+		time.Sleep(10 * time.Minute)
+		if v, _ := warmGetValue(t, r); v != "good" || string(warmGet(t, mem, warmURL).Body) != "good" {
+			t.Errorf("Get = %q", v)
+		}
+	})
+}
+
+// TestInvalidateOfOldVersionDeletesNothing: somebody was faster.
+func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		o := newWarmOrigin("one")
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		old := r.Snapshot().Version
+		o.set(func(o *warmOrigin) { o.body = "two" })
+		storedRefresh(t, r)
+		synctest.Wait()
+		if err := r.Invalidate(t.Context(), old); err != nil {
+			t.Error(err)
+		}
+		if _, _, drops := s.count(); drops != 0 || warmGet(t, s.Storage, warmURL) == nil {
+			t.Errorf("%d deletes", drops)
+		}
+	})
+}
+
+// TestInvalidateDuringSave: the save that is under way, or that waits for its turn, does
+// not bring the record back.
+func TestInvalidateDuringSave(t *testing.T) {
+	for name, others := range map[string]int{"under way": 0, "waits for its turn": 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := faulty()
+				s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
+				o := newWarmOrigin("bad")
+				c := newCache(t, everfresh.WithStorage(s), o.client())
+				for i := range others {
+					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+				}
+				r := register(t, c, warmURL, everfresh.Bytes())
+				warmGetValue(t, r)
+				time.Sleep(time.Second)
+				o.set(func(o *warmOrigin) { o.down = true })
+				if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				if rec := warmGet(t, s.Storage, warmURL); rec != nil {
+					t.Errorf("the save brought it back: %v", rec)
+				}
+			})
+		})
+	}
+}
+
+// TestInvalidateDuringSaveThatFailsLate: a write that failed may have taken effect.
+func TestInvalidateDuringSaveThatFailsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lateStore{faultyStore: faulty()}
+		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
+		o := newWarmOrigin("bad")
+		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		time.Sleep(time.Second)
+		o.set(func(o *warmOrigin) { o.down = true })
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
+			t.Errorf("the save brought it back: %v", rec)
+		}
+	})
+}
+
+// A lateStore stores, and then says that it could not.
+type lateStore struct{ *faultyStore }
+
+func (s *lateStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	if _, err := s.faultyStore.Store(ctx, key, value, cond); err != nil {
+		return "", err
+	}
+	return "", store.ErrUnavailable
+}
+
+// TestInvalidateOfStoreThatConflicts: a store that never lets the record go must not keep
+// Invalidate busy for ever.
+func TestInvalidateOfStoreThatConflicts(t *testing.T) {
+	s := faulty()
+	c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("bad").client())
+	r := register(t, c, warmURL, everfresh.Bytes())
+	warmGetValue(t, r)
+	s.set(func(s *faultyStore) {
+		s.onDrop = func(context.Context, string) error { return &store.ConflictError{Current: "other"} }
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_ = r.Invalidate(ctx, r.Snapshot().Version)
+	if _, _, drops := s.count(); drops > 100 {
+		t.Errorf("%d attempts to delete the record", drops)
+	}
+}
+
+// TestInvalidateDuringSaveThenClose: Close does not bring it back either.
+func TestInvalidateDuringSaveThenClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
+		o := newWarmOrigin("bad")
+		c := newCache(t, everfresh.WithStorage(s), o.client())
+		r := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		time.Sleep(time.Second)
+		o.set(func(o *warmOrigin) { o.down = true })
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Fatal(err)
+		}
+		warmClose(t, c)
+		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
+			t.Errorf("stored after Close: %v", rec)
+		}
+	})
+}
+
+// TestInvalidateKeepsNextRecord: a slow delete must not remove the record of the value
+// that came meanwhile, not even if the origin gave the same bytes again.
+func TestInvalidateKeepsNextRecord(t *testing.T) {
+	for _, next := range []string{"good", "bad"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := faulty()
+			s.set(func(s *faultyStore) { s.onDrop = slowBy(2 * time.Second) })
+			o := newWarmOrigin("bad")
+			r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+			warmGetValue(t, r)
+			synctest.Wait()
+			time.Sleep(time.Second)
+			o.set(func(o *warmOrigin) { o.body = next })
+			if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != next {
+				t.Errorf("after %q: stored %v, want the record of the next value", next, rec)
+			}
+		})
+	}
+}
+
+// TestInvalidateReturnsDeleteError, and the value is withdrawn all the same.
+func TestInvalidateReturnsDeleteError(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault func(context.Context, string) error
+		is    error
+	}{
+		"fails":  {storeDown, store.ErrUnavailable},
+		"panics": {storePanics, nil},
+		"hangs":  {blackHole, context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := faulty()
+				s.set(func(s *faultyStore) { s.onDrop = tt.fault })
+				o := newWarmOrigin("bad")
+				var l listener
+				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client())...)
+				r := register(t, c, warmURL, everfresh.Bytes())
+				warmGetValue(t, r)
+				synctest.Wait() // stored
+				o.set(func(o *warmOrigin) { o.body, o.delay = "good", 5*time.Second })
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				err := r.Invalidate(ctx, r.Snapshot().Version)
+				var re *everfresh.RefreshError
+				if !errors.As(err, &re) || re.Op != "store" || re.Key != warmURL || tt.is != nil && !errors.Is(err, tt.is) {
+					t.Errorf("Invalidate: %v, want a *RefreshError of store that wraps %v", err, tt.is)
+				}
+				if v, ok := r.Peek(); ok {
+					t.Errorf("Peek = %q", v)
+				}
+				if errs := warmStorageErrors(t, &l); len(errs) != 1 {
+					t.Errorf("reported %v", errs)
+				}
+				if v, _ := warmGetValue(t, r); v != "good" {
+					t.Errorf("Get = %q", v)
+				}
+				synctest.Wait()
+				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != "good" {
+					t.Errorf("stored %q", rec.Body)
+				}
+			})
+		})
+	}
+}
+
+func TestUnregisterKeepsRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
+		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
+		first := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, first)
+		version := first.Snapshot().Version
+		synctest.Wait()
+		if err := c.Unregister(warmURL); err != nil {
+			t.Fatal(err)
+		}
+		if warmGet(t, mem, warmURL) == nil {
+			t.Fatal("the record is gone")
+		}
+		if err := first.Invalidate(t.Context(), version); !errors.Is(err, everfresh.ErrNotRegistered) {
+			t.Errorf("Invalidate of what was unregistered: %v", err)
+		}
+		// Registered again, also at the other door, it starts warm.
+		if err := c.Register(warmURL); err != nil {
+			t.Fatal(err)
+		}
+		v, err := c.Get(t.Context(), warmURL)
+		if b, ok := v.([]byte); err != nil || !ok || string(b) != "x" || len(o.requests()) != 1 {
+			t.Errorf("Get = %v, %v after %d requests", v, err, len(o.requests()))
+		}
+	})
+}
+
+// TestTwoCachesOnOneStore: each keeps what it has, and the store what was written last.
+func TestTwoCachesOnOneStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("one", "Cache-Control", "max-age=3600")
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
+		a, b := newCache(t, opts...), newCache(t, opts...)
+		ra := register(t, a, warmURL, everfresh.Bytes())
+		warmGetValue(t, ra)
+		synctest.Wait()
+		rb := register(t, b, warmURL, everfresh.Bytes())
+		if v, took := warmGetValue(t, rb); v != "one" || took != 0 || len(o.requests()) != 1 {
+			t.Errorf("the second cache: Get = %q after %v and %d requests", v, took, len(o.requests()))
+		}
+		if va, vb := ra.Snapshot().Version, rb.Snapshot().Version; va != vb {
+			t.Errorf("versions %d and %d of one value", va, vb)
+		}
+		o.set(func(o *warmOrigin) { o.body = "two" })
+		time.Sleep(time.Minute)
+		storedRefresh(t, rb)
+		synctest.Wait()
+		if v, _ := ra.Peek(); string(v) != "one" {
+			t.Errorf("the first cache: Peek = %q, without a refresh", v)
+		}
+		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "two" || rec.Version != rb.Snapshot().Version {
+			t.Errorf("stored %v", rec)
+		}
+		rc := register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		if v, _ := warmGetValue(t, rc); v != "two" || rc.Snapshot().Version != rb.Snapshot().Version {
+			t.Errorf("a third cache: Get = %q", v)
+		}
+	})
+}
+
+// TestInvalidateDeletesRecordOfAnotherCache: the record that holds the invalidated value
+// goes, also if another process wrote it last, and one that holds another value stays.
+func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
+	for name, other := range map[string]string{"same value": "bad", "next value": "good"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := new(store.Memory)
+				o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
+				opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
+				a, b := newCache(t, opts...), newCache(t, opts...)
+				ra := register(t, a, warmURL, everfresh.Bytes())
+				warmGetValue(t, ra)
+				synctest.Wait()
+				rb := register(t, b, warmURL, everfresh.Bytes())
+				warmGetValue(t, rb)
+				o.set(func(o *warmOrigin) { o.body = other; o.header.Set("Etag", `"`+other+`"`) })
+				storedRefresh(t, rb)
+				synctest.Wait()
+				o.set(func(o *warmOrigin) { o.down = true })
+				time.Sleep(time.Second)
+				if err := ra.Invalidate(t.Context(), ra.Snapshot().Version); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				rec := warmGet(t, mem, warmURL)
+				if other == "bad" && rec != nil {
+					t.Errorf("the invalidated value is still stored: %v", rec)
+				}
+				if other == "good" && (rec == nil || string(rec.Body) != "good") {
+					t.Errorf("stored %v, want the other cache's value", rec)
+				}
+			})
+		})
+	}
+}
+
+// TestStoreNotAskedAgain: the record is loaded once, also if there was none.
+func TestStoreNotAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faulty()
+		o := newWarmOrigin("x")
+		c := newCache(t, everfresh.WithStorage(s), o.client())
+		r := register(t, c, warmURL, everfresh.Bytes())
+		warmGetValue(t, r)
+		storedRefresh(t, r)
+		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
+			t.Error(err)
+		}
+		warmGetValue(t, r)
+		if loads, _, _ := s.count(); loads != 1 {
+			t.Errorf("%d loads, want one", loads)
+		}
+	})
+}
+
+// TestStoredRecordHoldsWhatIsServed compares the record with the snapshot, field by field.
+func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		o := newWarmOrigin("tok 7200", "Cache-Control", "max-age=3600", "Content-Type", "text/plain", "Etag", `"e"`, "Date", "Sat, 01 Jan 2000 00:00:00 GMT")
+		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0), everfresh.WithMaxStale(30*time.Minute))
+		r := register(t, c, warmURL, warmTokens)
+		if _, err := r.Get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check := func(when string, checked time.Time) {
+			synctest.Wait()
+			snap, rec := r.Snapshot(), warmGet(t, mem, warmURL)
+			want := &everfresh.Record{
+				Key: warmURL, Version: snap.Version, Status: 200, Header: o.header, Body: []byte("tok 7200"),
+				FetchedAt: snap.FetchedAt, CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil, ServeUntil: snap.ServeUntil,
+				ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
+			}
+			if d := recordDiff(rec, want); d != nil || !rec.CheckedAt.Equal(checked) {
+				t.Errorf("%s: %v differ:\n%v\n%v", when, d, fmt.Sprint(rec.Key, rec.Header, rec.FreshUntil, rec.ServeUntil, rec.ExpiresAt), fmt.Sprint(want.Key, want.Header, want.FreshUntil, want.ServeUntil, want.ExpiresAt))
+			}
+		}
+		start := time.Now()
+		check("after a 200", start)
+		time.Sleep(40 * time.Minute)
+		o.set(func(o *warmOrigin) {
+			o.header = http.Header{"Etag": {`"e"`}, "Cache-Control": {"max-age=60"}, "Date": {"Sat, 01 Jan 2000 00:40:00 GMT"}}
+		})
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o.set(func(o *warmOrigin) { o.header.Set("Content-Type", "text/plain") }) // stays from the 200
+		check("after a 304", start.Add(40*time.Minute))
+	})
+}
