@@ -21,24 +21,23 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
-// A condOrigin serves one body, at first "x", with validators, and remembers those of the requests.
+// A condOrigin serves one body, at first "x", with validators.
 type condOrigin struct {
-	*schedOrigin
-	mu     sync.Mutex
-	body   string
-	kv     []string // header fields of a 200
-	kv304  []string // header fields of a 304
-	code   int      // if not 0, the answer
-	never  bool     // do not answer 304
-	etags  []string // If-None-Match of each request
-	sinces []string // If-Modified-Since of each request
+	*everfreshtest.Origin
+	mu    sync.Mutex
+	body  string
+	kv    []string // header fields of a 200
+	kv304 []string // header fields of a 304
+	code  int      // if not 0, the answer
+	never bool     // do not answer 304
 }
 
 func newCondOrigin(kv ...string) *condOrigin {
 	o := &condOrigin{body: "x", kv: kv, kv304: kv}
-	o.schedOrigin = newSchedOrigin(o.serve)
+	o.Origin = everfreshtest.NewOrigin(o.serve)
 	return o
 }
 
@@ -51,16 +50,14 @@ func (o *condOrigin) set(change func(*condOrigin)) {
 
 // last returns the validators of the last request.
 func (o *condOrigin) last() (etag, since string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.etags[len(o.etags)-1], o.sinces[len(o.sinces)-1]
+	h := o.Last().Header
+	return h.Get("If-None-Match"), h.Get("If-Modified-Since")
 }
 
 func (o *condOrigin) serve(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	etag, since := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")
-	o.etags, o.sinces = append(o.etags, etag), append(o.sinces, since)
 	kv, code := o.kv, http.StatusOK
 	switch {
 	case o.code != 0:
@@ -103,16 +100,16 @@ func TestNotModified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				origin := newCondOrigin(append(kv, "Cache-Control", "max-age=3600")...)
-				heard := new(listener)
-				c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
+				heard := new(everfreshtest.Recorder)
+				c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
 				decode, decoded := condCounter()
-				r := register(t, c, "https://a.test/", decode)
+				r := everfreshtest.Register(t, c, "https://a.test/", decode)
 				synctest.Wait()
 				if etag, since := origin.last(); etag != "" || since != "" {
 					t.Errorf("first request with validators %q, %q", etag, since)
 				}
 				first := r.Snapshot()
-				origin.sleepUntil(3 * time.Hour)
+				origin.SleepUntil(3 * time.Hour)
 				h := http.Header{}
 				for i := 0; i < len(kv); i += 2 {
 					h.Set(kv[i], kv[i+1])
@@ -120,7 +117,7 @@ func TestNotModified(t *testing.T) {
 				if etag, since := origin.last(); etag != h.Get("ETag") || since != h.Get("Last-Modified") {
 					t.Errorf("validators %q, %q", etag, since)
 				}
-				condCheckConfirmed(t, origin.schedOrigin, first, r.Snapshot(), 3*time.Hour)
+				condCheckConfirmed(t, origin.Origin, first, r.Snapshot(), 3*time.Hour)
 				if n := decoded.Load(); n != 1 {
 					t.Errorf("decoded %d times, want once", n)
 				}
@@ -140,7 +137,7 @@ func TestNotModified(t *testing.T) {
 
 // condCheckConfirmed checks a snapshot of a value that is fresh for an hour and was
 // confirmed at.
-func condCheckConfirmed[T comparable](t *testing.T, origin *schedOrigin, first, now *everfresh.Snapshot[T], at time.Duration) {
+func condCheckConfirmed[T comparable](t *testing.T, origin *everfreshtest.Origin, first, now *everfresh.Snapshot[T], at time.Duration) {
 	t.Helper()
 	if now.Value != first.Value {
 		t.Errorf("another value: %v, want %v", now.Value, first.Value)
@@ -148,10 +145,10 @@ func condCheckConfirmed[T comparable](t *testing.T, origin *schedOrigin, first, 
 	if now.Version != first.Version || !now.FetchedAt.Equal(first.FetchedAt) {
 		t.Errorf("version %d fetched at %v, want %d and %v", now.Version, now.FetchedAt, first.Version, first.FetchedAt)
 	}
-	if want := origin.start.Add(at); !now.CheckedAt.Equal(want) {
+	if want := origin.Start.Add(at); !now.CheckedAt.Equal(want) {
 		t.Errorf("checked at %v, want %v", now.CheckedAt, want)
 	}
-	if want := origin.start.Add(at + time.Hour); !now.FreshUntil.Equal(want) {
+	if want := origin.Start.Add(at + time.Hour); !now.FreshUntil.Equal(want) {
 		t.Errorf("fresh until %v, want %v", now.FreshUntil, want)
 	}
 }
@@ -160,14 +157,14 @@ func condCheckConfirmed[T comparable](t *testing.T, origin *schedOrigin, first, 
 func TestEqualBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin("Cache-Control", "max-age=3600")
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
+		heard := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
 		decode, decoded := condCounter()
-		r := register(t, c, "https://a.test/", decode)
+		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
 		first := r.Snapshot()
-		origin.sleepUntil(3 * time.Hour)
-		condCheckConfirmed(t, origin.schedOrigin, first, r.Snapshot(), 3*time.Hour)
+		origin.SleepUntil(3 * time.Hour)
+		condCheckConfirmed(t, origin.Origin, first, r.Snapshot(), 3*time.Hour)
 		if n := decoded.Load(); n != 1 {
 			t.Errorf("decoded %d times, want once", n)
 		}
@@ -176,11 +173,11 @@ func TestEqualBytes(t *testing.T) {
 			t.Errorf("events %+v", evs)
 		}
 		origin.set(func(o *condOrigin) { o.body = "y" })
-		origin.sleepUntil(4 * time.Hour)
+		origin.SleepUntil(4 * time.Hour)
 		if snap := r.Snapshot(); *snap.Value != "y" || snap.Version <= first.Version {
 			t.Errorf("%q, version %d after the body changed; was %d", *snap.Value, snap.Version, first.Version)
 		}
-		if snap := r.Snapshot(); !snap.FetchedAt.Equal(origin.start.Add(4 * time.Hour)) {
+		if snap := r.Snapshot(); !snap.FetchedAt.Equal(origin.Start.Add(4 * time.Hour)) {
 			t.Errorf("fetched at %v", snap.FetchedAt)
 		}
 	})
@@ -206,19 +203,19 @@ func TestNotModifiedFreshness(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				origin := newCondOrigin("ETag", `"v1"`, "Cache-Control", "max-age=3600")
 				origin.kv304 = tt.kv304
-				c := newCache(t, everfresh.WithJitter(0), origin.client())
-				r := register(t, c, "https://a.test/", everfresh.Bytes())
-				origin.sleepUntil(time.Hour)
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+				r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+				origin.SleepUntil(time.Hour)
 				st := r.Status()
-				if want := origin.start.Add(time.Hour + tt.next); !st.Next.Equal(want) || !st.FreshUntil.Equal(want) || st.Freshness != tt.why {
+				if want := origin.Start.Add(time.Hour + tt.next); !st.Next.Equal(want) || !st.FreshUntil.Equal(want) || st.Freshness != tt.why {
 					t.Errorf("next %v, fresh until %v by %q; want %v by %q", st.Next, st.FreshUntil, st.Freshness, want, tt.why)
 				}
-				origin.sleepUntil(time.Hour + 3*tt.next)
-				asked := schedEvery(tt.next, 3*tt.next)
+				origin.SleepUntil(time.Hour + 3*tt.next)
+				asked := everfreshtest.Every(tt.next, 3*tt.next)
 				for i := range asked {
 					asked[i] += time.Hour
 				}
-				schedCompare(t, name, origin.times("/"), append([]time.Duration{0}, asked...))
+				everfreshtest.WantTimes(t, name, origin.Times("/"), append([]time.Duration{0}, asked...))
 			})
 		})
 	}
@@ -230,15 +227,15 @@ func TestSilentNotModifiedKeepsTheLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin("ETag", `"v1"`, "Cache-Control", "max-age=3600", "Age", "3000")
 		origin.kv304 = nil
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		register(t, c, "https://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		until := 5 * time.Hour
-		origin.sleepUntil(until)
+		origin.SleepUntil(until)
 		want := []time.Duration{0}
 		for at := 15 * time.Minute; at <= until; at += time.Hour {
 			want = append(want, at)
 		}
-		schedCompare(t, "silent 304", origin.times("/"), want)
+		everfreshtest.WantTimes(t, "silent 304", origin.Times("/"), want)
 	})
 }
 
@@ -247,8 +244,8 @@ func TestSilentNotModifiedKeepsTheLifetime(t *testing.T) {
 func TestValidatorsFollowTheValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin("ETag", `"v1"`, "Last-Modified", condModified)
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		refresh := func(what, wantETag, wantSince string) {
 			t.Helper()
 			if err := r.Refresh(t.Context()); err != nil {
@@ -278,9 +275,9 @@ func TestConditionalAfterFailures(t *testing.T) {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				origin := newCondOrigin("ETag", `"v1"`, "Cache-Control", "max-age=3600")
-				c := newCache(t, everfresh.WithJitter(0), origin.client())
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 				decode, decoded := condCounter()
-				r := register(t, c, "https://a.test/", decode)
+				r := everfreshtest.Register(t, c, "https://a.test/", decode)
 				synctest.Wait()
 				first := r.Snapshot()
 				origin.set(func(o *condOrigin) { o.code = code })
@@ -299,7 +296,7 @@ func TestConditionalAfterFailures(t *testing.T) {
 				if etag, _ := origin.last(); etag != `"v1"` {
 					t.Errorf("validator %q after the failures", etag)
 				}
-				condCheckConfirmed(t, origin.schedOrigin, first, r.Snapshot(), origin.now())
+				condCheckConfirmed(t, origin.Origin, first, r.Snapshot(), origin.Now())
 				if n := decoded.Load(); n != 1 {
 					t.Errorf("decoded %d times, want once", n)
 				}
@@ -313,13 +310,13 @@ func TestUnaskedNotModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin()
 		origin.code = http.StatusNotModified
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); err == nil {
 			t.Errorf("Get = %q", v)
 		}
 		origin.set(func(o *condOrigin) { o.code = 0 })
-		origin.sleepUntil(time.Second)
+		origin.SleepUntil(time.Second)
 		if v, ok := r.Peek(); !ok || string(v) != "x" {
 			t.Errorf("Peek = %q, %v", v, ok)
 		}
@@ -335,23 +332,23 @@ func TestUnaskedNotModified(t *testing.T) {
 func TestManyConfirmations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin("ETag", `"v1"`, "Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		decode, decoded := condCounter()
 		var all []*everfresh.Resource[*string]
 		for i := range 50 {
-			all = append(all, register(t, c, fmt.Sprintf("https://a.test/%d", i), decode))
+			all = append(all, everfreshtest.Register(t, c, fmt.Sprintf("https://a.test/%d", i), decode))
 		}
 		synctest.Wait()
 		versions := make([]uint64, len(all))
 		for i, r := range all {
 			versions[i] = r.Snapshot().Version
 		}
-		origin.sleepUntil(schedDay)
+		origin.SleepUntil(schedDay)
 		for i, r := range all {
 			if got := r.Snapshot().Version; got != versions[i] {
 				t.Errorf("version of %d went from %d to %d", i, versions[i], got)
 			}
-			schedCompare(t, loadPath(i), origin.times(loadPath(i)), schedEvery(time.Hour, schedDay))
+			everfreshtest.WantTimes(t, loadPath(i), origin.Times(loadPath(i)), everfreshtest.Every(time.Hour, schedDay))
 		}
 		if n := decoded.Load(); n != 50 {
 			t.Errorf("decoded %d times, want 50", n)
@@ -452,9 +449,9 @@ func TestBodiesThatAreRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(good), tt.answer)))...)
-				r := register(t, c, "http://a.test/", limitsJSON, append(tt.opts, everfresh.WithPrefetch(false))...)
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(good), tt.answer)))...)
+				r := everfreshtest.Register(t, c, "http://a.test/", limitsJSON, append(tt.opts, everfresh.WithPrefetch(false))...)
 				if _, err := r.Get(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -496,8 +493,8 @@ func TestBodiesThatAreAccepted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newCache(t, everfresh.WithHTTPClient(limitsRaw(t, tt.answer)))
-				r := register(t, c, "http://a.test/", limitsJSON, tt.opts...)
+				c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, tt.answer)))
+				r := everfreshtest.Register(t, c, "http://a.test/", limitsJSON, tt.opts...)
 				if v, err := r.Get(t.Context()); string(v) != tt.want || err != nil {
 					t.Errorf("Get = %s, %v, want %s", v, err, tt.want)
 				}
@@ -510,7 +507,7 @@ func TestBodiesThatAreAccepted(t *testing.T) {
 func TestEmptyBodies(t *testing.T) {
 	for _, answer := range []string{limitsFramed(""), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", limitsFramed(string(limitsGzip(nil)), "Content-Encoding: gzip")} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCache(t, everfresh.WithHTTPClient(limitsRaw(t, answer)))
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, answer)))
 			length := func(_ context.Context, resp *http.Response) (int64, error) { return resp.ContentLength, nil }
 			if err := c.Register("http://a.test/untyped"); err != nil {
 				t.Fatal(err)
@@ -518,13 +515,13 @@ func TestEmptyBodies(t *testing.T) {
 			if v, err := c.Get(t.Context(), "http://a.test/untyped"); err != nil || len(v.([]byte)) != 0 {
 				t.Errorf("untyped: Get = %v, %v", v, err)
 			}
-			if v, err := register(t, c, "http://a.test/bytes", everfresh.Bytes()).Get(t.Context()); v == nil || len(v) != 0 || err != nil {
+			if v, err := everfreshtest.Register(t, c, "http://a.test/bytes", everfresh.Bytes()).Get(t.Context()); v == nil || len(v) != 0 || err != nil {
 				t.Errorf("Bytes: Get = %#v, %v", v, err)
 			}
-			if v, err := register(t, c, "http://a.test/lenient", length, everfresh.WithLenientBody(true)).Get(t.Context()); v != 0 || err != nil {
+			if v, err := everfreshtest.Register(t, c, "http://a.test/lenient", length, everfresh.WithLenientBody(true)).Get(t.Context()); v != 0 || err != nil {
 				t.Errorf("lenient: Get = %v, %v", v, err)
 			}
-			if v, err := register(t, c, "http://a.test/typed", length).Get(t.Context()); err == nil || !strings.Contains(err.Error(), "body empty") {
+			if v, err := everfreshtest.Register(t, c, "http://a.test/typed", length).Get(t.Context()); err == nil || !strings.Contains(err.Error(), "body empty") {
 				t.Errorf("typed: Get = %v, %v, want an empty body refused", v, err)
 			}
 		})
@@ -585,22 +582,22 @@ func TestSlowBodies(t *testing.T) {
 			w.WriteHeader(http.StatusOK)
 			limitsDrip(w, r, "", time.Hour, 1)
 		}, []everfresh.RegisterOption{everfresh.WithTimeout(3 * time.Second)}, "no answer within 3s", 3 * time.Second},
-		{"at once", text("new"), nil, "", 0},
+		{"at once", everfreshtest.Text("new"), nil, "", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first := true
-				client := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				client := everfreshtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if first {
 						first = false
-						text("old")(w, r)
+						everfreshtest.Text("old")(w, r)
 						return
 					}
 					tt.handler(w, r)
 				}))
-				c := newCache(t, everfresh.WithHTTPClient(client), everfresh.WithJitter(0))
-				r := register(t, c, "http://a.test/", everfresh.Bytes(), append(tt.opts, everfresh.WithPrefetch(false))...)
+				c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client), everfresh.WithJitter(0))
+				r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), append(tt.opts, everfresh.WithPrefetch(false))...)
 				if _, err := r.Get(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -634,9 +631,9 @@ func TestSlowBodies(t *testing.T) {
 // The timeout ends with the decoded value, so that a decoder is told to stop.
 func TestTimeoutReachesTheDecoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithTimeout(2*time.Second))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithTimeout(2*time.Second))
 		start := time.Now()
-		r := register(t, c, "https://a.test/", func(ctx context.Context, _ *http.Response) (int, error) {
+		r := everfreshtest.Register(t, c, "https://a.test/", func(ctx context.Context, _ *http.Response) (int, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		})
@@ -651,8 +648,8 @@ func TestTimeoutReachesTheDecoder(t *testing.T) {
 func TestDenseGzipBelowAMebibyte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dense := limitsGzip(make([]byte, 1<<20-1))
-		c := newCache(t, everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(string(dense), "Content-Encoding: gzip"))))
-		r := register(t, c, "http://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(string(dense), "Content-Encoding: gzip"))))
+		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); len(v) != 1<<20-1 || err != nil {
 			t.Errorf("Get: %d bytes, %v", len(v), err)
 		}
@@ -662,9 +659,9 @@ func TestDenseGzipBelowAMebibyte(t *testing.T) {
 // After a refusal the next good answer is taken, in the same connection's life or not.
 func TestRecoveryAfterARefusedBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, everfresh.WithHTTPClient(limitsRaw(t,
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t,
 			limitsFramed("old"), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnew", limitsFramed("new"))), everfresh.WithJitter(0))
-		r := register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -827,7 +824,7 @@ func (a *attack) expect(t *testing.T, c *everfresh.Cache, origin string) (took t
 	if handshake {
 		origin = strings.Replace(origin, "http:", "https:", 1)
 	}
-	r := register(t, c, origin, everfresh.Bytes(), append(a.opts, everfresh.WithMaxBytes(attackMax), everfresh.WithPrefetch(false))...)
+	r := everfreshtest.Register(t, c, origin, everfresh.Bytes(), append(a.opts, everfresh.WithMaxBytes(attackMax), everfresh.WithPrefetch(false))...)
 	if _, err := r.Get(t.Context()); err != nil && !handshake {
 		t.Fatal(err)
 	}
@@ -860,7 +857,7 @@ func TestAttacks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var wg sync.WaitGroup
 				serve := a.serve()
-				c := newCache(t, everfresh.WithJitter(0))
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 				everfresh.DialWith(c, func(context.Context, string, string) (net.Conn, error) {
 					client, server := net.Pipe()
 					wg.Go(func() {
@@ -888,7 +885,7 @@ func TestAttacksOverLoopback(t *testing.T) {
 		}
 		t.Run(a.name, func(t *testing.T) {
 			addr, _ := fetchLoopback(t, "127.0.0.1:0", a.serve())
-			c := newCache(t, everfresh.WithJitter(0))
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 			if took := a.expect(t, c, "http://"+addr+"/"); took >= 10*time.Second {
 				t.Errorf("took %v", took)
 			}

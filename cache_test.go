@@ -18,15 +18,16 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
 func TestStatusTellsOfTheResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		o := &flightOrigin{body: "12345", delay: time.Second}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(time.Hour), everfresh.WithBackoff(time.Minute, time.Minute))
-		r := register(t, c, "https://a.test/?secret=1", number, o.option(), everfresh.WithKey("name"))
+		o := &everfreshtest.Origin{Body: "12345", Delay: time.Second}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(time.Hour), everfresh.WithBackoff(time.Minute, time.Minute))
+		r := everfreshtest.Register(t, c, "https://a.test/?secret=1", everfreshtest.Number, o.Option(), everfresh.WithKey("name"))
 		if got, want := r.Status(), (everfresh.Status{Key: "name", Fetching: true}); got != want {
 			t.Errorf("before the first value: %+v, want %+v", got, want)
 		}
@@ -38,12 +39,12 @@ func TestStatusTellsOfTheResource(t *testing.T) {
 			Next: begin.Add(time.Hour), Code: 200, Bytes: 5, Freshness: "max-age", Lifetime: time.Hour, Age: time.Second,
 		}
 		wantStatus(t, r.Status(), want)
-		o.with(func(o *flightOrigin) { o.code, o.delay = http.StatusBadGateway, 0 })
+		o.Set(func(o *everfreshtest.Origin) { o.Code, o.Delay = http.StatusBadGateway, 0 })
 		_ = r.Refresh(t.Context())
 		want.Failures, want.Next = 1, begin.Add(2*time.Second+time.Minute)
 		got := r.Status()
 		want.Err = got.Err
-		if refreshErrorOf(t, got.Err).Attempt != 1 {
+		if everfreshtest.RefreshError(t, got.Err).Attempt != 1 {
 			t.Errorf("Err = %v", got.Err)
 		}
 		wantStatus(t, got, want)
@@ -73,14 +74,14 @@ func wantStatus(t *testing.T, got, want everfresh.Status) {
 
 func TestAllYieldsEveryResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
-		c := newCache(t, o.option())
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, o.Option())
 		want := map[string]bool{}
 		for i := range 20 {
 			key := fmt.Sprintf("https://h%d.test/?q=x", i)
 			want[fmt.Sprintf("https://h%d.test/?q=x", i)] = true
 			if i%2 == 0 {
-				register(t, c, key, number)
+				everfreshtest.Register(t, c, key, everfreshtest.Number)
 			} else if err := c.Register(key); err != nil {
 				t.Fatal(err)
 			}
@@ -107,9 +108,9 @@ func TestAllYieldsEveryResource(t *testing.T) {
 
 func TestLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
-		c := newCache(t, o.option())
-		typed := register(t, c, "https://a.test/", number, everfresh.WithKey("typed"))
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, o.Option())
+		typed := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("typed"))
 		if err := c.Register("https://b.test/", everfresh.WithKey("untyped")); err != nil {
 			t.Fatal(err)
 		}
@@ -128,13 +129,13 @@ func TestLookup(t *testing.T) {
 			t.Error("two handles of one resource")
 		}
 		_, err = everfresh.Lookup[string](c, "typed")
-		wantIs(t, err, everfresh.ErrRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrRegistered)
 		_, err = everfresh.Lookup[any](c, "typed")
-		wantIs(t, err, everfresh.ErrRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrRegistered)
 		_, err = everfresh.Lookup[[]byte](c, "untyped")
-		wantIs(t, err, everfresh.ErrRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrRegistered)
 		_, err = everfresh.Lookup[int](c, "https://a.test/") // it has a key
-		wantIs(t, err, everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 		if c.IsRegistered("https://a.test/") || !c.IsRegistered("typed") || !c.IsRegistered("untyped") {
 			t.Error("IsRegistered is wrong")
 		}
@@ -152,7 +153,7 @@ type afterlife struct {
 func TestLifeAfterTheEnd(t *testing.T) {
 	registerUntyped := func(_ context.Context, a *afterlife) error { return a.c.Register("https://new.test/") }
 	registerTyped := func(_ context.Context, a *afterlife) error {
-		_, err := everfresh.Register(a.c, "https://new.test/", number)
+		_, err := everfresh.Register(a.c, "https://new.test/", everfreshtest.Number)
 		return err
 	}
 	calls := map[string]struct {
@@ -189,19 +190,19 @@ func TestLifeAfterTheEnd(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{delay: time.Second}
+				o := &everfreshtest.Origin{Delay: time.Second}
 				ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 				defer cancel()
-				a := &afterlife{c: everfresh.NewCache(ctx, everfresh.WithJitter(0), o.option())}
+				a := &afterlife{c: everfresh.NewCache(ctx, everfresh.WithJitter(0), o.Option())}
 				defer a.c.Close()
-				a.full = register(t, a.c, "https://full.test/", number, everfresh.WithKey("full"))
-				a.empty = register(t, a.c, "https://empty.test/", number, everfresh.WithKey("empty"), everfresh.WithPrefetch(false))
+				a.full = everfreshtest.Register(t, a.c, "https://full.test/", everfreshtest.Number, everfresh.WithKey("full"))
+				a.empty = everfreshtest.Register(t, a.c, "https://empty.test/", everfreshtest.Number, everfresh.WithKey("empty"), everfresh.WithPrefetch(false))
 				if err := a.c.Register("https://u.test/"); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Second)
 				a.seen = a.full.Snapshot()
-				before := o.requests()
+				before := o.Count()
 				end(a.c, cancel)
 				start := time.Now()
 				for name, tt := range calls {
@@ -217,9 +218,9 @@ func TestLifeAfterTheEnd(t *testing.T) {
 				if s := a.full.Status(); !s.Ready || s.Fetching || !s.Next.IsZero() {
 					t.Errorf("status %+v", s)
 				}
-				wantElapsed(t, start, 0)
+				everfreshtest.WantElapsed(t, start, 0)
 				time.Sleep(48 * time.Hour)
-				if n := o.requests(); n != before {
+				if n := o.Count(); n != before {
 					t.Errorf("%d requests after the end", n-before)
 				}
 				if err := a.c.Unregister("full"); err != nil {
@@ -235,7 +236,7 @@ func TestLifeAfterTheEnd(t *testing.T) {
 
 func TestNewerAfterCloseIsNotCooling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
+		o := &everfreshtest.Origin{Body: "1"}
 		c, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
@@ -243,7 +244,7 @@ func TestNewerAfterCloseIsNotCooling(t *testing.T) {
 		wantCooling(t, err, time.Now().Add(15*time.Second))
 		_ = c.Close()
 		_, err = r.Newer(t.Context(), seen)
-		wantIs(t, err, everfresh.ErrClosed)
+		everfreshtest.WantIs(t, err, everfresh.ErrClosed)
 	})
 }
 
@@ -252,23 +253,23 @@ func TestEndedContextOfTheCacheIsErrClosed(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 		c := everfresh.NewCache(ctx)
 		defer c.Close()
-		r := register(t, c, "https://a.test/", number, everfresh.WithPrefetch(false))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithPrefetch(false))
 		cancel()
 		_, err := r.Get(ctx) // programs have one context for everything
-		wantIs(t, err, everfresh.ErrClosed)
-		wantIs(t, r.Refresh(ctx), everfresh.ErrClosed)
-		wantIs(t, r.Ready(ctx), everfresh.ErrClosed)
+		everfreshtest.WantIs(t, err, everfresh.ErrClosed)
+		everfreshtest.WantIs(t, r.Refresh(ctx), everfresh.ErrClosed)
+		everfreshtest.WantIs(t, r.Ready(ctx), everfresh.ErrClosed)
 		_, err = r.Newer(ctx, nil)
-		wantIs(t, err, everfresh.ErrClosed)
+		everfreshtest.WantIs(t, err, everfresh.ErrClosed)
 	})
 }
 
 func TestCloseIsIdempotentAndConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{hang: true}
-		c := everfresh.NewCache(context.WithoutCancel(t.Context()), o.option())
+		o := &everfreshtest.Origin{Hang: true}
+		c := everfresh.NewCache(context.WithoutCancel(t.Context()), o.Option())
 		for i := range 10 {
-			register(t, c, fmt.Sprintf("https://h%d.test/", i), number)
+			everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number)
 		}
 		synctest.Wait()
 		start := time.Now()
@@ -278,7 +279,7 @@ func TestCloseIsIdempotentAndConcurrent(t *testing.T) {
 				if err := c.Close(); err != nil {
 					t.Errorf("Close = %v", err)
 				}
-				if now, _ := o.busy(); now != 0 {
+				if now, _ := o.Busy(); now != 0 {
 					t.Errorf("Close returned while %d fetches were under way", now)
 				}
 			})
@@ -287,21 +288,21 @@ func TestCloseIsIdempotentAndConcurrent(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 	})
 }
 
 func TestCloseEndsWaitsAndReportsNothing(t *testing.T) {
 	for round := range 100 {
 		synctest.Test(t, func(t *testing.T) {
-			var l listener
-			o := &flightOrigin{hang: true}
+			var l everfreshtest.Recorder
+			o := &everfreshtest.Origin{Hang: true}
 			ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 			defer cancel()
-			c := everfresh.NewCache(ctx, append(l.options(), o.option())...)
+			c := everfresh.NewCache(ctx, append(l.Options(), o.Option())...)
 			var wg sync.WaitGroup
 			for i := range 16 {
-				r := register(t, c, fmt.Sprintf("https://h%d.test/", i%4), number, everfresh.WithKey(fmt.Sprint(i)))
+				r := everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i%4), everfreshtest.Number, everfresh.WithKey(fmt.Sprint(i)))
 				wg.Go(func() {
 					if _, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrClosed) {
 						t.Errorf("Get = %v", err)
@@ -343,7 +344,7 @@ func TestCloseBeginsNoFetch(t *testing.T) {
 				})))
 			var wg sync.WaitGroup
 			for i := range 16 {
-				r := register(t, c, fmt.Sprintf("https://h%d.test/", i), number)
+				r := everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number)
 				synctest.Wait()
 				wg.Go(func() { _ = r.Refresh(t.Context()) }) // to follow the one under way
 			}
@@ -394,15 +395,15 @@ func TestCloseWaitsForStuckCallbacksFiveSeconds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
 				defer close(release)
-				o := &flightOrigin{code: http.StatusBadGateway}
-				opts := append(options(func() { <-release }), everfresh.WithBackoff(time.Second, time.Second), o.option())
+				o := &everfreshtest.Origin{Code: http.StatusBadGateway}
+				opts := append(options(func() { <-release }), everfresh.WithBackoff(time.Second, time.Second), o.Option())
 				c := everfresh.NewCache(context.WithoutCancel(t.Context()), opts...)
-				register(t, c, "https://a.test/", number)
+				everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 				time.Sleep(10 * time.Second)
 				start := time.Now()
 				err := c.Close()
-				wantElapsed(t, start, 5*time.Second)
-				wantIs(t, err, context.DeadlineExceeded)
+				everfreshtest.WantElapsed(t, start, 5*time.Second)
+				everfreshtest.WantIs(t, err, context.DeadlineExceeded)
 				if err := c.Close(); err == nil { // it is still stuck
 					t.Error("second Close says nothing")
 				}
@@ -411,28 +412,16 @@ func TestCloseWaitsForStuckCallbacksFiveSeconds(t *testing.T) {
 	}
 }
 
-// A stuckStore is a storage whose Store ignores its context once it is told to.
-type stuckStore struct {
-	store.Memory
-	stuck atomic.Pointer[chan struct{}]
-}
-
-func (s *stuckStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if c := s.stuck.Load(); c != nil {
-		<-*c
-	}
-	return s.Memory.Store(ctx, key, value, cond)
-}
-
+// The storage ignores its context.
 func TestCloseWaitsForStuckStorageFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s stuckStore
+		s := everfreshtest.NewHooked()
 		release := make(chan struct{})
 		defer close(release)
-		s.stuck.Store(&release)
-		o := &flightOrigin{}
-		c := everfresh.NewCache(context.WithoutCancel(t.Context()), everfresh.WithStorage(&s), o.option())
-		r := register(t, c, "https://a.test/", number)
+		s.OnStore(func(context.Context, string) error { <-release; return nil })
+		o := &everfreshtest.Origin{}
+		c := everfresh.NewCache(context.WithoutCancel(t.Context()), everfresh.WithStorage(s), o.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		for range 3 { // one record is being written, another waits for that
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
@@ -472,9 +461,9 @@ func bubbleGoroutines() int {
 
 func TestGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
+		var l everfreshtest.Recorder
 		var mem store.Memory
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		before := bubbleGoroutines()
 		want := func(when string, want int) {
 			t.Helper()
@@ -482,19 +471,19 @@ func TestGoroutines(t *testing.T) {
 				t.Errorf("%s: %d goroutines, want %d", when, got, want)
 			}
 		}
-		c := everfresh.NewCache(context.WithoutCancel(t.Context()), append(l.options(), everfresh.WithStorage(&mem), o.option())...)
+		c := everfresh.NewCache(context.WithoutCancel(t.Context()), append(l.Options(), everfresh.WithStorage(&mem), o.Option())...)
 		want("after NewCache", 1)
 		for i := range 200 {
-			register(t, c, fmt.Sprintf("https://h%d.test/", i), number)
+			everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number)
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
 		want("idle after work", 1)
-		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusBadGateway })
 		time.Sleep(2 * time.Hour)
 		want("during back-off", 1)
-		o.with(func(o *flightOrigin) { o.hang = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Hang = true })
 		time.Sleep(10 * time.Minute)
 		if n := bubbleGoroutines() - before; n < 2 || n > 1+64 {
 			t.Errorf("%d goroutines while the origin hangs, want the refresher and up to 64 workers", n)
@@ -509,11 +498,11 @@ func TestGoroutines(t *testing.T) {
 func TestEndOfContextEndsAllGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := bubbleGoroutines()
-		o := &flightOrigin{hang: true}
+		o := &everfreshtest.Origin{Hang: true}
 		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-		c := everfresh.NewCache(ctx, o.option())
+		c := everfresh.NewCache(ctx, o.Option())
 		for i := range 10 {
-			register(t, c, fmt.Sprintf("https://h%d.test/", i), number)
+			everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number)
 		}
 		if n := bubbleGoroutines() - before; n != 11 {
 			t.Errorf("%d goroutines for ten fetches, want 11", n)
@@ -527,50 +516,53 @@ func TestEndOfContextEndsAllGoroutines(t *testing.T) {
 
 func TestUnregisterEndsTheFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		o := &flightOrigin{hang: true}
-		c := newCache(t, append(l.options(), o.option())...)
-		r := register(t, c, "https://a.test/", number)
+		var l everfreshtest.Recorder
+		o := &everfreshtest.Origin{Hang: true}
+		c := everfreshtest.NewCache(t, append(l.Options(), o.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		var wg sync.WaitGroup
 		start := time.Now()
-		wg.Go(func() { _, err := r.Get(t.Context()); wantIs(t, err, everfresh.ErrNotRegistered) })
-		wg.Go(func() { wantIs(t, r.Refresh(t.Context()), everfresh.ErrNotRegistered) })
-		wg.Go(func() { _, err := r.Newer(t.Context(), nil); wantIs(t, err, everfresh.ErrNotRegistered) })
-		wg.Go(func() { wantIs(t, r.Ready(t.Context()), everfresh.ErrNotRegistered) })
-		wg.Go(func() { _, err := c.Get(t.Context(), r.Key()); wantIs(t, err, everfresh.ErrNotRegistered) })
+		wg.Go(func() { _, err := r.Get(t.Context()); everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered) })
+		wg.Go(func() { everfreshtest.WantIs(t, r.Refresh(t.Context()), everfresh.ErrNotRegistered) })
+		wg.Go(func() { _, err := r.Newer(t.Context(), nil); everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered) })
+		wg.Go(func() { everfreshtest.WantIs(t, r.Ready(t.Context()), everfresh.ErrNotRegistered) })
+		wg.Go(func() {
+			_, err := c.Get(t.Context(), r.Key())
+			everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
+		})
 		synctest.Wait()
 		if err := c.Unregister(r.Key()); err != nil {
 			t.Errorf("Unregister = %v", err)
 		}
 		wg.Wait()
 		synctest.Wait()
-		wantElapsed(t, start, 0)
-		if now, _ := o.busy(); now != 0 {
+		everfreshtest.WantElapsed(t, start, 0)
+		if now, _ := o.Busy(); now != 0 {
 			t.Error("the fetch goes on")
 		}
 		if errs, evs := l.Errors(), l.Events(""); len(errs)+len(evs) > 0 {
 			t.Errorf("reported %v and %v", errs, evs)
 		}
 		time.Sleep(48 * time.Hour)
-		wantRequests(t, o, 1)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestHandleOfUnregisteredResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		c, r, seen := newerResource(t, o)
 		if err := c.Unregister(r.Key()); err != nil {
 			t.Errorf("Unregister = %v", err)
 		}
-		wantIs(t, c.Unregister(r.Key()), everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, c.Unregister(r.Key()), everfresh.ErrNotRegistered)
 		_, err := r.Get(t.Context())
-		wantIs(t, err, everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 		_, err = r.Newer(t.Context(), seen)
-		wantIs(t, err, everfresh.ErrNotRegistered)
-		wantIs(t, r.Refresh(t.Context()), everfresh.ErrNotRegistered)
-		wantIs(t, r.Ready(t.Context()), everfresh.ErrNotRegistered)
-		wantIs(t, r.Invalidate(t.Context(), seen.Version), everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, r.Refresh(t.Context()), everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, r.Ready(t.Context()), everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, r.Invalidate(t.Context(), seen.Version), everfresh.ErrNotRegistered)
 		if _, ok := r.Peek(); ok || r.Snapshot() != nil || r.Status().Ready {
 			t.Error("the value is still served")
 		}
@@ -582,38 +574,38 @@ func TestHandleOfUnregisteredResource(t *testing.T) {
 			t.Error("it is still registered")
 		}
 
-		again := register(t, c, "https://a.test/", number, o.option())
+		again := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		if v, err := again.Get(t.Context()); v != 2 || err != nil {
 			t.Errorf("Get after registering again = %v, %v", v, err)
 		}
 		_, err = r.Get(t.Context()) // the old handle stays dead
-		wantIs(t, err, everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 	})
 }
 
 func TestRegisterAgainWhileTheOldFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithMaxPerHost(1), everfresh.WithWorkers(1))
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithMaxPerHost(1), everfresh.WithWorkers(1))
 		for i := range 10 {
-			r := register(t, c, "https://a.test/", number)
+			r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 			synctest.Wait()
 			if err := c.Unregister(r.Key()); err != nil {
 				t.Fatal(i, err)
 			}
 		}
-		r := register(t, c, "https://a.test/", number)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		start := time.Now()
 		if v, err := r.Get(t.Context()); v != 11 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		wantElapsed(t, start, time.Second)
+		everfreshtest.WantElapsed(t, start, time.Second)
 	})
 }
 
 func TestCallbacksMayCallTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		var c *everfresh.Cache
 		call := func(key string) {
 			for s := range c.All() {
@@ -622,27 +614,27 @@ func TestCallbacksMayCallTheCache(t *testing.T) {
 			_ = c.Register("https://new.test/", everfresh.WithPrefetch(true))
 			_ = c.Unregister(key)
 		}
-		c = newCache(t, o.option(),
+		c = everfreshtest.NewCache(t, o.Option(),
 			everfresh.WithObserver(func(ev everfresh.Event) { call(ev.Key) }),
 			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { call("sink") })))
-		r := register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) {
+		r := everfreshtest.Register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) {
 			call("https://a.test/") // itself
 			return 0, nil
 		})
 		start := time.Now()
 		_, err := r.Get(t.Context())
-		wantIs(t, err, everfresh.ErrNotRegistered)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 		synctest.Wait()
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 	})
 }
 
 func TestUnregisterKeepsTheStoredRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mem store.Memory
-		o := &flightOrigin{}
-		c := newCache(t, everfresh.WithStorage(&mem), o.option())
-		r := register(t, c, "https://a.test/", number)
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -654,11 +646,11 @@ func TestUnregisterKeepsTheStoredRecord(t *testing.T) {
 		if n := newerStored(t, &mem); n != 1 {
 			t.Fatalf("records = %d after Unregister, want 1", n)
 		}
-		again := register(t, c, "https://a.test/", number)
+		again := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		if v, err := again.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v; want what is stored", v, err)
 		}
-		wantRequests(t, o, 1)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
@@ -673,8 +665,8 @@ func lifecycleText(mark string) everfresh.RegisterOption {
 func TestUntypedRegisterAgainReplacesOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const key = "https://a.test/"
-		o := &flightOrigin{body: "x", etag: `"x"`, delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithJitter(0))
+		o := &everfreshtest.Origin{Body: "x", ETag: `"x"`, Delay: time.Second}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0))
 		if err := c.Register(key, lifecycleText("one ")); err != nil {
 			t.Fatal(err)
 		}
@@ -693,8 +685,8 @@ func TestUntypedRegisterAgainReplacesOptions(t *testing.T) {
 		if v, err := c.Get(t.Context(), key); v != "one x" || err != nil {
 			t.Errorf("Get = %v, %v; want the value that was there", v, err)
 		}
-		wantRequests(t, o, 2) // it was due at once
-		if h := o.lastHeader(); h.Get("X-New") != "1" || h.Get("If-None-Match") != "" {
+		everfreshtest.WantRequests(t, o, 2) // it was due at once
+		if h := o.Last().Header; h.Get("X-New") != "1" || h.Get("If-None-Match") != "" {
 			t.Errorf("header = %v: want the new options, unconditionally", h)
 		}
 		time.Sleep(time.Second)
@@ -704,7 +696,7 @@ func TestUntypedRegisterAgainReplacesOptions(t *testing.T) {
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if h := o.lastHeader(); h.Get("If-None-Match") == "" {
+		if h := o.Last().Header; h.Get("If-None-Match") == "" {
 			t.Error("later refreshes should be conditional again")
 		}
 		bad := c.Register(key, everfresh.WithTimeout(-1))
@@ -717,8 +709,8 @@ func TestUntypedRegisterAgainReplacesOptions(t *testing.T) {
 func TestUntypedRegisterAgainWhileFetching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const key = "https://a.test/"
-		o := &flightOrigin{body: "x", delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithJitter(0))
+		o := &everfreshtest.Origin{Body: "x", Delay: time.Second}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0))
 		if err := c.Register(key, lifecycleText("one ")); err != nil {
 			t.Fatal(err)
 		}
@@ -731,7 +723,7 @@ func TestUntypedRegisterAgainWhileFetching(t *testing.T) {
 			t.Errorf("Get = %v, %v; want it by the new options", v, err)
 		}
 		time.Sleep(2 * time.Hour)
-		if n := o.requests(); n < 3 || n > 4 {
+		if n := o.Count(); n < 3 || n > 4 {
 			t.Errorf("%d requests in two hours, want the first two and one an hour", n)
 		}
 	})
@@ -741,12 +733,12 @@ func TestUntypedRegisterAgainWhileRequestIsBuilt(t *testing.T) {
 	for name, fails := range map[string]bool{"which succeeds": false, "which fails": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{body: "x"}
+				o := &everfreshtest.Origin{Body: "x"}
 				var paths atomic.Pointer[string]
-				c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Hour, time.Hour),
-					everfresh.WithHTTPClient(clientOf(func(w http.ResponseWriter, req *http.Request) {
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Hour, time.Hour),
+					everfresh.WithHTTPClient(everfreshtest.Client(func(w http.ResponseWriter, req *http.Request) {
 						paths.Store(&req.URL.Path)
-						o.serve(w, req)
+						o.ServeHTTP(w, req)
 					})))
 				build := everfresh.WithRequest(func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 					time.Sleep(time.Second)
@@ -769,9 +761,9 @@ func TestUntypedRegisterAgainWhileRequestIsBuilt(t *testing.T) {
 				if p := paths.Load(); p == nil || *p != "/new" {
 					t.Errorf("last asked for %v, want the new URL", *p)
 				}
-				before := o.requests()
+				before := o.Count()
 				time.Sleep(2*time.Hour + time.Minute)
-				if n := o.requests() - before; n != 2 {
+				if n := o.Count() - before; n != 2 {
 					t.Errorf("%d refreshes in two hours, want 2", n)
 				}
 			})
@@ -780,8 +772,8 @@ func TestUntypedRegisterAgainWhileRequestIsBuilt(t *testing.T) {
 }
 
 func TestUntypedRegisterAtOnce(t *testing.T) {
-	o := &flightOrigin{}
-	c := newCache(t, o.option())
+	o := &everfreshtest.Origin{}
+	c := everfreshtest.NewCache(t, o.Option())
 	for i := range 2000 {
 		var ready, wg sync.WaitGroup
 		ready.Add(4)
@@ -800,10 +792,10 @@ func TestUntypedRegisterAtOnce(t *testing.T) {
 
 func TestDoorsDoNotMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
-		c := newCache(t, o.option(), everfresh.WithJitter(0))
+		o := &everfreshtest.Origin{Body: "1"}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0))
 		typed := func(key string) error {
-			_, err := everfresh.Register(c, "https://a.test/", number, everfresh.WithKey(key))
+			_, err := everfresh.Register(c, "https://a.test/", everfreshtest.Number, everfresh.WithKey(key))
 			return err
 		}
 		other := func(key string) error {
@@ -823,10 +815,10 @@ func TestDoorsDoNotMix(t *testing.T) {
 			if _, err := c.Get(t.Context(), key); err != nil {
 				t.Error(err)
 			}
-			before := o.requests()
-			wantIs(t, tt.second(key), everfresh.ErrRegistered)
+			before := o.Count()
+			everfreshtest.WantIs(t, tt.second(key), everfresh.ErrRegistered)
 			synctest.Wait()
-			wantRequests(t, o, before)
+			everfreshtest.WantRequests(t, o, before)
 			if _, err := c.Get(t.Context(), key); err != nil {
 				t.Errorf("%s: the first is gone: %v", key, err)
 			}
@@ -836,9 +828,9 @@ func TestDoorsDoNotMix(t *testing.T) {
 
 func TestTypedResourceThroughTheUntypedDoor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, o.option())
-		r := register(t, c, "https://a.test/", number)
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t, o.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		if v, err := c.Get(t.Context(), r.Key()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
@@ -869,16 +861,16 @@ func TestMiddlewareRunsFromCacheToResource(t *testing.T) {
 			}
 			return everfresh.WithMiddleware(all...)
 		}
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		group := everfresh.Options(with("group1"), everfresh.Options(with("group2")), with("group3"))
-		c := newCache(t, with("cache1", "cache2"), with("cache3"), o.option())
+		c := everfreshtest.NewCache(t, with("cache1", "cache2"), with("cache3"), o.Option())
 		want := []string{"cache1", "cache2", "cache3", "group1", "group2", "group3", "own1", "own2", "own3"}
 		for i, opts := range [][]everfresh.RegisterOption{
 			{with("own1"), group, with("own2", "own3")},
 			{group, with("own1", "own2"), with("own3")},
 		} {
 			ran = nil
-			r := register(t, c, fmt.Sprintf("https://h%d.test/", i), number, opts...)
+			r := everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number, opts...)
 			if err := r.Ready(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -887,8 +879,8 @@ func TestMiddlewareRunsFromCacheToResource(t *testing.T) {
 			}
 		}
 		ran = nil
-		inGroup := newCache(t, o.option(), everfresh.Options(with("cache's group")), with("cache"))
-		r := register(t, inGroup, "https://a.test/", number, with("own"))
+		inGroup := everfreshtest.NewCache(t, o.Option(), everfresh.Options(with("cache's group")), with("cache"))
+		r := everfreshtest.Register(t, inGroup, "https://a.test/", everfreshtest.Number, with("own"))
 		if err := r.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -915,10 +907,10 @@ func invalidOptions() map[string]any {
 		"workers negative":           everfresh.WithWorkers(-1),
 		"per host 0":                 everfresh.WithMaxPerHost(0),
 		"per host negative":          everfresh.WithMaxPerHost(-1),
-		"allow nil":                  everfresh.WithAllow(allowAny, noPolicy),
+		"allow nil":                  everfresh.WithAllow(everfreshtest.AllowAny, noPolicy),
 		"allow no host":              everfresh.WithAllow(everfresh.AllowHosts()),
 		"allow bad host":             everfresh.WithAllow(everfresh.AllowHosts("https://a.test/")),
-		"allow bad host or all":      everfresh.WithAllow(allowAny, everfresh.AllowHosts("a b")),
+		"allow bad host or all":      everfresh.WithAllow(everfreshtest.AllowAny, everfresh.AllowHosts("a b")),
 		"allow bad prefix":           everfresh.WithAllow(everfresh.AllowPrefix("a.test/x")),
 		"allow bad regexp":           everfresh.WithAllow(everfresh.AllowRegexp("(")),
 		"client nil":                 everfresh.WithHTTPClient(nil),
@@ -988,11 +980,11 @@ func TestAllowOfNoPolicyRefuses(t *testing.T) {
 // wantNoRegister checks that neither door takes a resource.
 func wantNoRegister(t *testing.T, cacheOptions []everfresh.CacheOption, options []everfresh.RegisterOption) {
 	t.Helper()
-	c := newCache(t, cacheOptions...)
+	c := everfreshtest.NewCache(t, cacheOptions...)
 	if err := c.Register("https://a.test/", options...); err == nil {
 		t.Error("Cache.Register took it")
 	}
-	if r, err := everfresh.Register(c, "https://b.test/", number, options...); err == nil || r != nil {
+	if r, err := everfresh.Register(c, "https://b.test/", everfreshtest.Number, options...); err == nil || r != nil {
 		t.Error("Register took it")
 	}
 	for s := range c.All() {
@@ -1001,17 +993,17 @@ func wantNoRegister(t *testing.T, cacheOptions []everfresh.CacheOption, options 
 }
 
 func TestRegisterRefusesWhatItCannotServe(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	if _, err := everfresh.Register[int](c, "https://a.test/", nil); err == nil {
 		t.Error("a nil decoder was taken")
 	}
-	if _, err := everfresh.Register(c, "https://a.test/", number, lifecycleText("")); err == nil {
+	if _, err := everfresh.Register(c, "https://a.test/", everfreshtest.Number, lifecycleText("")); err == nil {
 		t.Error("a transformer was taken by the typed door")
 	}
 	for _, u := range []string{"", "a.test", "/path", "ftp://a.test/", "file:///etc/passwd", "https://", "https://u:p@a.test/", "https://a.test:x/", "ht tp://a", "https://a.test/%zz"} {
-		_, err := everfresh.Register(c, u, number)
-		wantIs(t, err, everfresh.ErrNotAllowed)
-		wantIs(t, c.Register(u), everfresh.ErrNotAllowed)
+		_, err := everfresh.Register(c, u, everfreshtest.Number)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotAllowed)
+		everfreshtest.WantIs(t, c.Register(u), everfresh.ErrNotAllowed)
 		if c.IsRegistered(u) {
 			t.Errorf("%q is registered", u)
 		}

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -388,7 +389,7 @@ func (w *canaryWarm) RoundTrip(req *http.Request) (resp *http.Response, err erro
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
-	return viaHandler{text(`{"N":1}`, "ETag", `"`+canary+`"`, "Set-Cookie", canary, "X-Answer", canary, "Date", canary)}.RoundTrip(req)
+	return everfreshtest.Transport{Handler: everfreshtest.Text(`{"N":1}`, "ETag", `"`+canary+`"`, "Set-Cookie", canary, "X-Answer", canary, "Date", canary)}.RoundTrip(req)
 }
 
 // canaryStore notes the names that the storage is given. Values are the storage's.
@@ -847,8 +848,8 @@ func TestCanaryInHandles(t *testing.T) {
 	book := newCanaryBook()
 	secret := everfresh.WithHeader("Authorization", canary)
 	request := canaryPost(nil)
-	c := everfresh.NewCache(t.Context(), secret, everfresh.WithHTTPClient(clientOf(text(canary))))
-	r := register(t, c, canaryWay{keyed: true}.url(), everfresh.Bytes(), everfresh.WithKey("the key"), secret, request)
+	c := everfresh.NewCache(t.Context(), secret, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text(canary))))
+	r := everfreshtest.Register(t, c, canaryWay{keyed: true}.url(), everfresh.Bytes(), everfresh.WithKey("the key"), secret, request)
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -879,8 +880,8 @@ func (*canaryField) UnmarshalJSON(b []byte) error {
 
 func TestCanaryInAFieldName(t *testing.T) {
 	book := newCanaryBook()
-	c := newCache(t, everfresh.WithErrSink(canarySink(book)), everfresh.WithHTTPClient(clientOf(text(`"`+canary+`"`))))
-	_, err := register(t, c, "https://a.test/", everfresh.JSON[canaryField]()).Get(t.Context())
+	c := everfreshtest.NewCache(t, everfresh.WithErrSink(canarySink(book)), everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text(`"`+canary+`"`))))
+	_, err := everfreshtest.Register(t, c, "https://a.test/", everfresh.JSON[canaryField]()).Get(t.Context())
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -930,9 +931,9 @@ func TestCanaryAsBareQuery(t *testing.T) {
 		canaryPieces[0], canaryPieces[0] + "=", canaryPieces[0] + "==", canaryPieces[0] + "%3D", "a=1&" + canaryPieces[0] + "=", canaryPieces[0] + "=&b=1",
 	} {
 		book := newCanaryBook()
-		c := newCache(t, everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)),
-			everfresh.WithHTTPClient(clientOf(status(500))))
-		r := register(t, c, "https://a.test/?"+token, everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)),
+			everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Status(500))))
+		r := everfreshtest.Register(t, c, "https://a.test/?"+token, everfresh.Bytes())
 		_, err := r.Get(t.Context())
 		book.err("Get", err)
 		book.value("Status", r.Status())
@@ -948,7 +949,7 @@ func TestCanaryInUserinfo(t *testing.T) {
 		"https:///" + canary + "@a.test/", "https://a.test:" + canary + "/", "https://user:%zz" + canary + "@a.test/", "https://user:" + canary + "\x00@a.test/",
 	} {
 		book := newCanaryBook()
-		c := newCache(t)
+		c := everfreshtest.NewCache(t)
 		_, err := everfresh.Register(c, raw, everfresh.Bytes())
 		if !errors.Is(err, everfresh.ErrNotAllowed) {
 			t.Errorf("%s: error = %v, want ErrNotAllowed", raw, err)
@@ -974,7 +975,7 @@ func TestCanaryInOptions(t *testing.T) {
 		everfresh.WithAllow(everfresh.AllowHosts(canary)), everfresh.WithAllow(everfresh.AllowPrefix("ftp://" + canary)),
 		everfresh.WithAllow(everfresh.AllowPrefix("https://" + canary + "@a.test/")),
 	} {
-		c := newCache(t)
+		c := everfreshtest.NewCache(t)
 		_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), opt)
 		if err == nil {
 			t.Error("an invalid option was taken")
@@ -1006,8 +1007,8 @@ func TestCanaryInProxies(t *testing.T) {
 	for name, proxy := range proxies {
 		for _, scheme := range []string{"http", "https"} {
 			book := newCanaryBook()
-			c := newCache(t, everfresh.WithProxy(proxy), everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)))
-			r := register(t, c, scheme+"://a.test/?k="+canary, everfresh.Bytes(), everfresh.WithPrefetch(false))
+			c := everfreshtest.NewCache(t, everfresh.WithProxy(proxy), everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)))
+			r := everfreshtest.Register(t, c, scheme+"://a.test/?k="+canary, everfresh.Bytes(), everfresh.WithPrefetch(false))
 			_, err := r.Get(t.Context())
 			if err == nil {
 				t.Errorf("%s, %s: no error", name, scheme)
@@ -1042,8 +1043,8 @@ func TestCanaryInUnsolicitedAnswers(t *testing.T) {
 	std := &canaryStdLog{book: book}
 	log.SetOutput(std)
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, everfresh.WithHTTPClient(canaryChatty(t)), everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)))
-		r := register(t, c, "http://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(canaryChatty(t)), everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)))
+		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "{}" || err != nil {
 			t.Errorf("Get = %q, %v", v, err)
 		}
@@ -1100,12 +1101,12 @@ func TestCanaryInAPanicsOutput(t *testing.T) {
 }
 
 func canaryDie(t *testing.T, how string) {
-	answer := status(500, "Set-Cookie", canary)
+	answer := everfreshtest.Status(500, "Set-Cookie", canary)
 	if how == "decoder" {
-		answer = text(canary)
+		answer = everfreshtest.Text(canary)
 	}
-	c := everfresh.NewCache(t.Context(), everfresh.WithHTTPClient(clientOf(answer)), everfresh.WithHeader("Authorization", canary))
-	r := register(t, c, canaryWay{}.url(), everfresh.JSON[int]())
+	c := everfresh.NewCache(t.Context(), everfresh.WithHTTPClient(everfreshtest.Client(answer)), everfresh.WithHeader("Authorization", canary))
+	r := everfreshtest.Register(t, c, canaryWay{}.url(), everfresh.JSON[int]())
 	_, err := r.Get(t.Context())
 	go func() { // not in the test's own goroutine, where the testing package recovers
 		switch how {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A chaos is readers of a cache whose origin answers with faults, and what they must
@@ -98,7 +99,7 @@ func (c *chaos) register(cache *everfresh.Cache, client *http.Client, url func(i
 		if id%3 > 0 { // else the header decides, or the minimum
 			opts = append(opts, everfresh.WithRefreshInterval(c.interval(r.id)))
 		}
-		r.Resource = register(c.t, cache, url(r.id), decodeFault, opts...)
+		r.Resource = everfreshtest.Register(c.t, cache, url(r.id), decodeFault, opts...)
 	}
 }
 
@@ -151,7 +152,7 @@ func (c *chaos) longestDelay(n int) time.Duration {
 // read reads random resources until ctx ends.
 func (c *chaos) read(ctx context.Context, rnd *rand.Rand) {
 	last := make([]int64, len(c.all))
-	for pause(ctx, time.Duration(rnd.Int64N(int64(c.rest)))) {
+	for everfreshtest.Sleep(ctx, time.Duration(rnd.Int64N(int64(c.rest)))) {
 		r := c.all[rnd.IntN(len(c.all))]
 		if v, ok := c.readOne(ctx, r, rnd); ok {
 			if v.Seq < last[r.id] {
@@ -328,12 +329,12 @@ func chaosVirtually(t *testing.T, seed uint64) {
 		floor: 250 * time.Millisecond, ceiling: 10 * time.Second,
 		rest: 4 * time.Second, slack: 20 * time.Millisecond,
 	})
-	network := newMemNet()
+	network := everfreshtest.NewNet()
 	srv := &http.Server{Handler: c.origin, ReadHeaderTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(network) })
 	tr := &http.Transport{DialContext: network.DialContext, DisableCompression: true}
-	cache := newCache(t, c.options()...)
+	cache := everfreshtest.NewCache(t, c.options()...)
 	everfresh.DialWith(cache, network.DialContext)
 	c.register(cache, &http.Client{Transport: tr}, func(id int64) string {
 		return fmt.Sprintf("http://h%d.test/%d", id/4, id) // four a host: nobody waits for a turn

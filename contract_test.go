@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A contractCase is one statement of what httprc promises, as it holds here.
@@ -35,77 +35,15 @@ func TestContract(t *testing.T) {
 
 const contractURL = "https://a.test/"
 
-// A contractOrigin answers as it was last told, and remembers when it was asked. It is
-// made inside the bubble.
-type contractOrigin struct {
-	start time.Time
-
-	mu     sync.Mutex
-	answer http.HandlerFunc // nil: no connection is made
-	asked  []time.Duration  // since start
-}
-
-func newContractOrigin(answer http.HandlerFunc) *contractOrigin {
-	return &contractOrigin{start: time.Now(), answer: answer}
-}
-
-func (o *contractOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	o.mu.Lock()
-	answer := o.answer
-	o.asked = append(o.asked, time.Since(o.start))
-	o.mu.Unlock()
-	if answer == nil {
-		return nil, errRefused
-	}
-	return viaHandler{answer}.RoundTrip(req)
-}
-
-// say changes the answer.
-func (o *contractOrigin) say(answer http.HandlerFunc) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.answer = answer
-}
-
-// times returns when the origin was asked.
-func (o *contractOrigin) times() []time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.asked)
-}
-
-func (o *contractOrigin) requests() int { return len(o.times()) }
-
-func (o *contractOrigin) option() everfresh.Option {
-	return everfresh.WithHTTPClient(&http.Client{Transport: o})
-}
-
-// sleepUntil sleeps until so long after the origin was made.
-func (o *contractOrigin) sleepUntil(at time.Duration) {
-	time.Sleep(at - time.Since(o.start))
-	synctest.Wait()
-}
-
 // contractStatus answers with a status and nothing else.
 func contractStatus(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// contractSlow answers with body after a while, unless the request is called off.
-func contractSlow(d time.Duration, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
-		select {
-		case <-time.After(d):
-			_, _ = w.Write([]byte(body))
-		case <-req.Context().Done():
-		}
-	}
-}
-
 // contractUntyped registers contractURL at the untyped door of a cache with the origin.
-func contractUntyped(t *testing.T, o *contractOrigin, opts ...everfresh.CacheOption) *everfresh.Cache {
+func contractUntyped(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.CacheOption) *everfresh.Cache {
 	t.Helper()
-	c := newCache(t, append([]everfresh.CacheOption{everfresh.WithJitter(0), o.option()}, opts...)...)
+	c := everfreshtest.NewCache(t, append([]everfresh.CacheOption{everfresh.WithJitter(0), o.Option()}, opts...)...)
 	if err := c.Register(contractURL); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +58,7 @@ func contractGet(t *testing.T, c *everfresh.Cache, want string) {
 	if got, ok := v.([]byte); !ok || string(got) != want || err != nil {
 		t.Errorf("Get = %q, %v; want %q", v, err, want)
 	}
-	wantElapsed(t, start, 0)
+	everfreshtest.WantElapsed(t, start, 0)
 }
 
 func contractV1() []contractCase {
@@ -147,22 +85,22 @@ func contractV1() []contractCase {
 }
 
 func contractStart(t *testing.T) {
-	o := newContractOrigin(text("x", "Cache-Control", "max-age=60"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=60"))
 	ctx, cancel := context.WithCancel(t.Context())
-	c := everfresh.NewCache(ctx, everfresh.WithErrSink(new(listener)), everfresh.WithRefreshWindow(time.Second), everfresh.WithJitter(0), o.option())
+	c := everfresh.NewCache(ctx, everfresh.WithErrSink(new(everfreshtest.Recorder)), everfresh.WithRefreshWindow(time.Second), everfresh.WithJitter(0), o.Option())
 	if err := c.Register(contractURL, everfresh.WithMinRefreshInterval(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	contractGet(t, c, "x")
-	wantElapsed(t, o.start, 0)
-	o.sleepUntil(10*time.Minute + time.Second)
+	everfreshtest.WantElapsed(t, o.Start, 0)
+	o.SleepUntil(10*time.Minute + time.Second)
 	cancel()
 	synctest.Wait()
-	if n := o.requests(); n != 11 {
+	if n := o.Count(); n != 11 {
 		t.Errorf("%d requests in ten minutes, want 11", n)
 	}
-	o.sleepUntil(24 * time.Hour)
-	if n := o.requests(); n != 11 {
+	o.SleepUntil(24 * time.Hour)
+	if n := o.Count(); n != 11 {
 		t.Errorf("%d requests after the end of ctx", n-11)
 	}
 	if err := c.Close(); err != nil {
@@ -171,87 +109,87 @@ func contractStart(t *testing.T) {
 }
 
 func contractRegisterDoesNotFetch(t *testing.T) {
-	o := newContractOrigin(text("x"))
-	c := newCache(t)
-	if err := c.Register(contractURL, o.option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+	c := everfreshtest.NewCache(t)
+	if err := c.Register(contractURL, o.Option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if !c.IsRegistered(contractURL) {
 		t.Error("not registered")
 	}
-	o.sleepUntil(time.Hour)
-	if n := o.requests(); n != 0 {
+	o.SleepUntil(time.Hour)
+	if n := o.Count(); n != 0 {
 		t.Errorf("%d requests, want none", n)
 	}
 }
 
 func contractGetOfUnregistered(t *testing.T) {
-	v, err := newCache(t).Get(t.Context(), contractURL)
-	wantIs(t, err, everfresh.ErrNotRegistered)
+	v, err := everfreshtest.NewCache(t).Get(t.Context(), contractURL)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 	if v != nil || err == nil || !strings.Contains(err.Error(), "did you make sure to call Register() first?") {
 		t.Errorf("Get = %v, %v", v, err)
 	}
 }
 
 func contractFirstGetFetches(t *testing.T) {
-	o := newContractOrigin(contractSlow(time.Second, "Hello World!"))
+	o := everfreshtest.NewOrigin(everfreshtest.Slow(time.Second, "Hello World!"))
 	c := contractUntyped(t, o)
 	v, err := c.Get(t.Context(), contractURL)
 	if b, ok := v.([]byte); !ok || string(b) != "Hello World!" || err != nil {
 		t.Errorf("Get = %v (%T), %v", v, v, err)
 	}
-	wantElapsed(t, o.start, time.Second)
+	everfreshtest.WantElapsed(t, o.Start, time.Second)
 }
 
 func contractCachedGetsAskNobody(t *testing.T) {
-	o := newContractOrigin(text("x", "Cache-Control", "max-age=3600"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
 	c := contractUntyped(t, o)
 	for range 1000 {
 		contractGet(t, c, "x")
 	}
-	if n := o.requests(); n != 1 {
+	if n := o.Count(); n != 1 {
 		t.Errorf("%d requests for 1000 Gets", n)
 	}
 }
 
 func contractNewBodyIsThere(t *testing.T) {
-	o := newContractOrigin(text("hello", "Cache-Control", "max-age=2"))
-	c := newCache(t, everfresh.WithRefreshWindow(time.Second)) // with jitter, as in the SYNOPSIS
-	if err := c.Register(contractURL, o.option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
+	o := everfreshtest.NewOrigin(everfreshtest.Text("hello", "Cache-Control", "max-age=2"))
+	c := everfreshtest.NewCache(t, everfresh.WithRefreshWindow(time.Second)) // with jitter, as in the SYNOPSIS
+	if err := c.Register(contractURL, o.Option(), everfresh.WithMinRefreshInterval(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	contractGet(t, c, "hello")
-	o.say(text("goodbye", "Cache-Control", "max-age=2"))
+	o.Say(everfreshtest.Text("goodbye", "Cache-Control", "max-age=2"))
 	time.Sleep(4 * time.Second)
 	contractGet(t, c, "goodbye")
 }
 
 func contractOneScheduleForAURL(t *testing.T) {
-	o := newContractOrigin(text("x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
 	c := contractUntyped(t, o, everfresh.WithMinRefreshInterval(time.Minute))
 	for range 20 {
 		if _, err := c.Refresh(t.Context(), contractURL); err != nil {
 			t.Fatal(err)
 		}
 	}
-	forced := o.requests()
-	o.sleepUntil(time.Hour)
-	if n := o.requests() - forced; n != 60 {
+	forced := o.Count()
+	o.SleepUntil(time.Hour)
+	if n := o.Count() - forced; n != 60 {
 		t.Errorf("%d refreshes in the hour after 20 forced ones, want 60", n)
 	}
 }
 
 func contractReadersSeeTheOldValue(t *testing.T) {
-	o := newContractOrigin(text("old"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("old"))
 	c := contractUntyped(t, o, everfresh.WithMinRefreshInterval(time.Minute))
 	contractGet(t, c, "old")
-	o.say(contractSlow(10*time.Second, "new"))
-	o.sleepUntil(65 * time.Second)
-	if n := o.requests(); n != 2 {
+	o.Say(everfreshtest.Slow(10*time.Second, "new"))
+	o.SleepUntil(65 * time.Second)
+	if n := o.Count(); n != 2 {
 		t.Fatalf("%d requests, want a refresh under way", n)
 	}
 	contractGet(t, c, "old")
-	o.sleepUntil(71 * time.Second)
+	o.SleepUntil(71 * time.Second)
 	contractGet(t, c, "new")
 }
 
@@ -271,10 +209,10 @@ func contractNext(t *testing.T) {
 		{"Cache-Control", "max-age=3600", []everfresh.RegisterOption{everfresh.WithRefreshInterval(time.Minute)}, time.Minute},
 		{"Cache-Control", "max-age=31536000", nil, 30 * 24 * time.Hour},
 	}
-	c := newCache(t, everfresh.WithJitter(0))
+	c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 	for i, tt := range tests {
-		o := newContractOrigin(text("x", tt.header, tt.value))
-		r := register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), append(tt.opts, o.option())...)
+		o := everfreshtest.NewOrigin(everfreshtest.Text("x", tt.header, tt.value))
+		r := everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), append(tt.opts, o.Option())...)
 		synctest.Wait()
 		if got := time.Until(r.Status().Next); got != tt.want {
 			t.Errorf("%s %s: next refresh in %v, want %v", tt.header, tt.value, got, tt.want)
@@ -283,7 +221,7 @@ func contractNext(t *testing.T) {
 }
 
 func contractIntervalBelowWindow(t *testing.T) {
-	c := newCache(t, everfresh.WithRefreshWindow(time.Minute))
+	c := everfreshtest.NewCache(t, everfresh.WithRefreshWindow(time.Minute))
 	if err := c.Register(contractURL, everfresh.WithRefreshInterval(time.Second)); err == nil {
 		t.Error("Register took an interval below the window")
 	}
@@ -292,9 +230,9 @@ func contractIntervalBelowWindow(t *testing.T) {
 // contractFailures are the ways in which a refresh can fail.
 func contractFailures() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"transport":   nil,
+		"transport":   everfreshtest.Abort,
 		"status":      contractStatus(http.StatusInternalServerError),
-		"transformer": text("garbage"),
+		"transformer": everfreshtest.Text("garbage"),
 	}
 }
 
@@ -309,20 +247,20 @@ func contractRefuse(_ string, resp *http.Response) (any, error) {
 
 func contractSinkHearsOfFailures(t *testing.T) {
 	for name, failure := range contractFailures() {
-		o, heard := newContractOrigin(text("good")), new(listener)
-		c := newCache(t, everfresh.WithErrSink(heard), everfresh.WithJitter(0), o.option())
+		o, heard := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, everfresh.WithErrSink(heard), everfresh.WithJitter(0), o.Option())
 		if err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(contractRefuse))); err != nil {
 			t.Fatal(err)
 		}
 		contractGet(t, c, "good")
-		o.say(failure)
+		o.Say(failure)
 		time.Sleep(15*time.Minute + 100*time.Millisecond)
 		errs := heard.Errors()
 		if len(errs) != 1 {
 			t.Errorf("%s: the sink heard %v", name, errs)
 			continue
 		}
-		re := refreshErrorOf(t, errs[0])
+		re := everfreshtest.RefreshError(t, errs[0])
 		if re.Key != contractURL || errors.Unwrap(re) == nil || !re.Stale {
 			t.Errorf("%s: the sink heard %+v", name, re)
 		}
@@ -333,7 +271,7 @@ func contractSinkHearsOfFailures(t *testing.T) {
 func contractTransformerSeesGoodAnswers(t *testing.T) {
 	for _, code := range []int{200, 201, 203, 204, 206, 304, 404, 500} {
 		called := false
-		c := newCache(t, newContractOrigin(contractStatus(code)).option())
+		c := everfreshtest.NewCache(t, everfreshtest.NewOrigin(contractStatus(code)).Option())
 		err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(
 			func(string, *http.Response) (any, error) {
 				called = true
@@ -355,15 +293,15 @@ func contractTransformerSeesGoodAnswers(t *testing.T) {
 }
 
 func contractUnregister(t *testing.T) {
-	o := newContractOrigin(text("x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
 	c := contractUntyped(t, o)
 	contractGet(t, c, "x")
 	if err := c.Unregister(contractURL); err != nil || c.IsRegistered(contractURL) {
 		t.Errorf("Unregister = %v", err)
 	}
 	_, err := c.Get(t.Context(), contractURL)
-	wantIs(t, err, everfresh.ErrNotRegistered)
-	wantIs(t, c.Unregister(contractURL), everfresh.ErrNotRegistered)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
+	everfreshtest.WantIs(t, c.Unregister(contractURL), everfresh.ErrNotRegistered)
 	if err := c.Register(contractURL); err != nil {
 		t.Fatal(err)
 	}
@@ -371,28 +309,28 @@ func contractUnregister(t *testing.T) {
 }
 
 func contractContextBoundsGet(t *testing.T) {
-	o := newContractOrigin(contractSlow(20*time.Second, "x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Slow(20*time.Second, "x"))
 	c := contractUntyped(t, o)
 	for range 2 { // the second one finds the first one's fetch under way
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := c.Get(ctx, contractURL)
 		cancel()
-		wantIs(t, err, context.DeadlineExceeded)
-		wantElapsed(t, start, time.Second)
+		everfreshtest.WantIs(t, err, context.DeadlineExceeded)
+		everfreshtest.WantElapsed(t, start, time.Second)
 	}
-	o.sleepUntil(21 * time.Second)
+	o.SleepUntil(21 * time.Second)
 	contractGet(t, c, "x")
-	if n := o.requests(); n != 1 {
+	if n := o.Count(); n != 1 {
 		t.Errorf("%d requests, want the one of the first Get", n)
 	}
 }
 
 func contractRefreshFetchesAnew(t *testing.T) {
-	o := newContractOrigin(text("old", "Cache-Control", "max-age=3600"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("old", "Cache-Control", "max-age=3600"))
 	c := contractUntyped(t, o)
 	contractGet(t, c, "old")
-	o.say(text("new", "Cache-Control", "max-age=3600"))
+	o.Say(everfreshtest.Text("new", "Cache-Control", "max-age=3600"))
 	v, err := c.Refresh(t.Context(), contractURL)
 	if b, ok := v.([]byte); !ok || string(b) != "new" || err != nil {
 		t.Errorf("Refresh = %q, %v", v, err)
@@ -401,8 +339,8 @@ func contractRefreshFetchesAnew(t *testing.T) {
 }
 
 func contractBothPoliciesMustPass(t *testing.T) {
-	o := newContractOrigin(text("x"))
-	c := newCache(t, o.option(), everfresh.WithAllow(everfresh.AllowHosts("a.test", "b.test")))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+	c := everfreshtest.NewCache(t, o.Option(), everfresh.WithAllow(everfresh.AllowHosts("a.test", "b.test")))
 	own := everfresh.WithAllow(everfresh.AllowHosts("b.test", "c.test"))
 	for host, allowed := range map[string]bool{"a.test": false, "b.test": true, "c.test": false} {
 		err := c.Register("https://"+host+"/", own)
@@ -413,32 +351,32 @@ func contractBothPoliciesMustPass(t *testing.T) {
 }
 
 func contractFailedFirstGet(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	c := contractUntyped(t, o)
 	for range 3 { // one request: the others are told of it
 		v, err := c.Get(t.Context(), contractURL)
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 		if v != nil {
 			t.Errorf("Get = %v", v)
 		}
 	}
-	if n := o.requests(); n != 1 {
+	if n := o.Count(); n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
-	o.say(text("x"))
+	o.Say(everfreshtest.Text("x"))
 	time.Sleep(300 * time.Millisecond) // the floor of the back-off is 250 ms
 	contractGet(t, c, "x")
 }
 
 func contractSmallWindow(t *testing.T) {
-	o := newContractOrigin(text("x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
 	c := contractUntyped(t, o, everfresh.WithRefreshWindow(20*time.Millisecond), everfresh.WithMinRefreshInterval(100*time.Millisecond))
 	contractGet(t, c, "x")
-	o.sleepUntil(time.Second)
-	if n := o.requests(); n != 11 {
+	o.SleepUntil(time.Second)
+	if n := o.Count(); n != 11 {
 		t.Errorf("%d requests in a second, want 11", n)
 	}
-	if err := newCache(t, everfresh.WithRefreshWindow(0)).Register(contractURL); err == nil {
+	if err := everfreshtest.NewCache(t, everfresh.WithRefreshWindow(0)).Register(contractURL); err == nil {
 		t.Error("a window of 0 was taken")
 	}
 }

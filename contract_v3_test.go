@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 func contractV3() []contractCase {
@@ -43,10 +44,10 @@ func contractV3() []contractCase {
 }
 
 // contractTyped registers contractURL at the typed door of a cache with the origin.
-func contractTyped(t *testing.T, o *contractOrigin, opts ...everfresh.RegisterOption) *everfresh.Resource[[]byte] {
+func contractTyped(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.RegisterOption) *everfresh.Resource[[]byte] {
 	t.Helper()
-	c := newCache(t, everfresh.WithJitter(0), o.option())
-	return register(t, c, contractURL, everfresh.Bytes(), opts...)
+	c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
+	return everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), opts...)
 }
 
 // contractPeek checks the value of a typed resource.
@@ -59,38 +60,38 @@ func contractPeek(t *testing.T, r *everfresh.Resource[[]byte], want string) {
 
 func contractNoStart(t *testing.T) {
 	for range 2 { // as many as you like, each with its own resources
-		o := newContractOrigin(text("x"))
+		o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
 		r := contractTyped(t, o, everfresh.WithMinRefreshInterval(time.Minute))
-		o.sleepUntil(10 * time.Minute)
+		o.SleepUntil(10 * time.Minute)
 		contractPeek(t, r, "x")
-		if n := o.requests(); n != 11 {
+		if n := o.Count(); n != 11 {
 			t.Errorf("%d requests in ten minutes, want 11", n)
 		}
 	}
 }
 
 func contractPolicy(t *testing.T) {
-	o := newContractOrigin(text("x"))
-	open, strict := newCache(t, o.option()), newCache(t, o.option(), everfresh.WithAllow(everfresh.AllowHosts("b.test")))
-	register(t, open, contractURL, everfresh.Bytes())
+	o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+	open, strict := everfreshtest.NewCache(t, o.Option()), everfreshtest.NewCache(t, o.Option(), everfresh.WithAllow(everfresh.AllowHosts("b.test")))
+	everfreshtest.Register(t, open, contractURL, everfresh.Bytes())
 	_, err := everfresh.Register(strict, contractURL, everfresh.Bytes())
-	wantIs(t, err, everfresh.ErrNotAllowed)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotAllowed)
 	if errors.Is(err, everfresh.ErrNotReady) || strict.IsRegistered(contractURL) {
 		t.Errorf("Register = %v, which tells of a registered resource", err)
 	}
 }
 
 func contractNewResource(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	if _, err := everfresh.Register[string](c, contractURL, nil); err == nil {
 		t.Error("a nil decoder was taken")
 	}
 	for _, bad := range []string{"", "a.test/x", "://", "https://", "ftp://a.test/", "https://a b/"} {
 		_, err := everfresh.Register(c, bad, everfresh.Bytes())
-		wantIs(t, err, everfresh.ErrNotAllowed)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotAllowed)
 	}
-	short := contractTyped(t, newContractOrigin(text("x")))
-	long := contractTyped(t, newContractOrigin(text("x", "Cache-Control", "max-age=31536000")))
+	short := contractTyped(t, everfreshtest.NewOrigin(everfreshtest.Text("x")))
+	long := contractTyped(t, everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=31536000")))
 	synctest.Wait()
 	if d := time.Until(short.Status().Next); d != 15*time.Minute {
 		t.Errorf("shortest interval = %v", d)
@@ -101,12 +102,12 @@ func contractNewResource(t *testing.T) {
 }
 
 func contractReadyThenRead(t *testing.T) {
-	o := newContractOrigin(contractSlow(time.Second, "x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Slow(time.Second, "x"))
 	r := contractTyped(t, o)
 	if err := r.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wantElapsed(t, o.start, time.Second)
+	everfreshtest.WantElapsed(t, o.Start, time.Second)
 	contractPeek(t, r, "x")
 	if v, err := r.Get(t.Context()); string(v) != "x" || err != nil {
 		t.Errorf("Get = %q, %v", v, err)
@@ -114,10 +115,10 @@ func contractReadyThenRead(t *testing.T) {
 }
 
 func contractRegisterNeverWaits(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	r := contractTyped(t, o) // fails the test if Register returns an error
-	wantElapsed(t, o.start, 0)
-	time.AfterFunc(time.Hour, func() { o.say(text("x")) })
+	everfreshtest.WantElapsed(t, o.Start, 0)
+	time.AfterFunc(time.Hour, func() { o.Say(everfreshtest.Text("x")) })
 	if err := r.Ready(t.Context()); err != nil { // through all failures
 		t.Error(err)
 	}
@@ -125,27 +126,27 @@ func contractRegisterNeverWaits(t *testing.T) {
 }
 
 func contractDuplicate(t *testing.T) {
-	c := newCache(t, newContractOrigin(text("x")).option())
-	register(t, c, contractURL, everfresh.Bytes())
+	c := everfreshtest.NewCache(t, everfreshtest.NewOrigin(everfreshtest.Text("x")).Option())
+	everfreshtest.Register(t, c, contractURL, everfresh.Bytes())
 	_, err := everfresh.Register(c, contractURL, everfresh.Bytes())
-	wantIs(t, err, everfresh.ErrRegistered)
+	everfreshtest.WantIs(t, err, everfresh.ErrRegistered)
 	if errors.Is(err, everfresh.ErrNotReady) {
 		t.Errorf("Register = %v", err)
 	}
 }
 
 func contractNotReadyInTime(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusNotFound))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusNotFound))
 	r := contractTyped(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err := r.Ready(ctx)
-	wantIs(t, err, everfresh.ErrNotReady, context.DeadlineExceeded)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotReady, context.DeadlineExceeded)
 	var se *everfresh.StatusError
 	if !errors.As(err, &se) || se.Code != http.StatusNotFound {
 		t.Errorf("Ready = %v, which does not tell of the 404", err)
 	}
-	o.say(text("x"))
+	o.Say(everfreshtest.Text("x"))
 	if err := r.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -154,34 +155,34 @@ func contractNotReadyInTime(t *testing.T) {
 	if err := r.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
-	wantElapsed(t, again, 0)
+	everfreshtest.WantElapsed(t, again, 0)
 }
 
 func contractCancelledCaller(t *testing.T) {
-	o := newContractOrigin(contractSlow(time.Second, "x"))
+	o := everfreshtest.NewOrigin(everfreshtest.Slow(time.Second, "x"))
 	r := contractTyped(t, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantIs(t, r.Ready(ctx), context.Canceled)
+	everfreshtest.WantIs(t, r.Ready(ctx), context.Canceled)
 	_, err := r.Get(ctx)
-	wantIs(t, err, context.Canceled)
-	wantIs(t, r.Refresh(ctx), context.Canceled)
-	wantElapsed(t, o.start, 0)
-	o.sleepUntil(2 * time.Second)
+	everfreshtest.WantIs(t, err, context.Canceled)
+	everfreshtest.WantIs(t, r.Refresh(ctx), context.Canceled)
+	everfreshtest.WantElapsed(t, o.Start, 0)
+	o.SleepUntil(2 * time.Second)
 	contractPeek(t, r, "x")
 }
 
 func contractUnknownKey(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	_, err := everfresh.Lookup[[]byte](c, contractURL)
-	wantIs(t, err, everfresh.ErrNotRegistered)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 	_, err = c.Refresh(t.Context(), contractURL)
-	wantIs(t, err, everfresh.ErrNotRegistered)
-	wantIs(t, c.Unregister(contractURL), everfresh.ErrNotRegistered)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
+	everfreshtest.WantIs(t, c.Unregister(contractURL), everfresh.ErrNotRegistered)
 }
 
 func contractRefreshIsSynchronous(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	r := contractTyped(t, o, everfresh.WithPrefetch(false))
 	for range 20 { // also before the first value, and time and again
 		var se *everfresh.StatusError
@@ -189,28 +190,28 @@ func contractRefreshIsSynchronous(t *testing.T) {
 			t.Fatalf("Refresh = %v", err)
 		}
 	}
-	if n := o.requests(); n != 20 {
+	if n := o.Count(); n != 20 {
 		t.Errorf("%d requests for 20 calls", n)
 	}
-	o.say(contractSlow(3*time.Second, "x"))
+	o.Say(everfreshtest.Slow(3*time.Second, "x"))
 	start := time.Now()
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Error(err)
 	}
-	wantElapsed(t, start, 3*time.Second)
+	everfreshtest.WantElapsed(t, start, 3*time.Second)
 	contractPeek(t, r, "x")
 }
 
 func contractConcurrentRefreshes(t *testing.T) {
 	var n atomic.Int64
-	o := newContractOrigin(func(w http.ResponseWriter, _ *http.Request) {
+	o := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(10 * time.Millisecond)
 		_, _ = w.Write([]byte(strconv.FormatInt(n.Add(1), 10)))
 	})
-	c := newCache(t, everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), o.option())
+	c := everfreshtest.NewCache(t, everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), o.Option())
 	var wg sync.WaitGroup
 	for i := range 20 {
-		r := register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
+		r := everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 		for range 50 {
 			wg.Go(func() {
 				if err := r.Refresh(t.Context()); err != nil {
@@ -220,16 +221,16 @@ func contractConcurrentRefreshes(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if n := o.requests(); n > 40 {
+	if n := o.Count(); n > 40 {
 		t.Errorf("%d requests for 50 concurrent calls on each of 20 resources, want at most 2 each", n)
 	}
 }
 
 func contractConstantInterval(t *testing.T) {
-	o, other := newContractOrigin(text("x", "Cache-Control", "max-age=7200")), newContractOrigin(text("y"))
-	c := newCache(t, everfresh.WithJitter(0))
-	register(t, c, contractURL, everfresh.Bytes(), o.option(), everfresh.WithRefreshInterval(15*time.Minute))
-	r := register(t, c, "https://b.test/", everfresh.Bytes(), other.option())
+	o, other := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=7200")), everfreshtest.NewOrigin(everfreshtest.Text("y"))
+	c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
+	everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), o.Option(), everfresh.WithRefreshInterval(15*time.Minute))
+	r := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), other.Option())
 	for range 6 * 3600 {
 		time.Sleep(time.Second)
 		if err := r.Refresh(t.Context()); err != nil {
@@ -237,12 +238,12 @@ func contractConstantInterval(t *testing.T) {
 		}
 	}
 	synctest.Wait()
-	for i, at := range o.times() {
+	for i, at := range o.Times("") {
 		if want := time.Duration(i) * 15 * time.Minute; at != want {
 			t.Errorf("refresh %d at %v, want %v", i, at, want)
 		}
 	}
-	if n := o.requests(); n != 25 {
+	if n := o.Count(); n != 25 {
 		t.Errorf("%d requests in six hours, want 25", n)
 	}
 }
@@ -257,25 +258,25 @@ func contractClamp(t *testing.T) {
 		"max-age=9999": time.Hour,
 		"public":       10 * time.Minute,
 	} {
-		o := newContractOrigin(text("x", "Cache-Control", header))
+		o := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", header))
 		contractTyped(t, o, bounds...)
-		o.sleepUntil(6 * time.Hour)
-		for i, at := range o.times() {
+		o.SleepUntil(6 * time.Hour)
+		for i, at := range o.Times("") {
 			if want := time.Duration(i) * every; at != want {
 				t.Errorf("%s: refresh %d at %v, want %v", header, i, at, want)
 			}
 		}
-		if n, want := o.requests(), int(6*time.Hour/every)+1; n != want {
+		if n, want := o.Count(), int(6*time.Hour/every)+1; n != want {
 			t.Errorf("%s: %d requests, want %d", header, n, want)
 		}
 	}
 }
 
 func contractBackoff(t *testing.T) {
-	o := newContractOrigin(nil)
+	o := everfreshtest.NewOrigin(everfreshtest.Abort)
 	contractTyped(t, o)
-	o.sleepUntil(time.Hour)
-	times, gap := o.times(), 250*time.Millisecond
+	o.SleepUntil(time.Hour)
+	times, gap := o.Times(""), 250*time.Millisecond
 	for i := range len(times) - 1 {
 		if got := times[i+1] - times[i]; got < gap || got > gap+10*time.Millisecond { // the refresh window
 			t.Errorf("attempt %d after %v, want %v", i+1, got, gap)
@@ -285,22 +286,22 @@ func contractBackoff(t *testing.T) {
 	if n := len(times); n < 20 || n > 25 {
 		t.Errorf("%d attempts in an hour", n)
 	}
-	o.say(text("x"))
-	o.sleepUntil(time.Hour + 5*time.Minute + time.Second)
-	if n := o.requests(); n != len(times)+1 {
+	o.Say(everfreshtest.Text("x"))
+	o.SleepUntil(time.Hour + 5*time.Minute + time.Second)
+	if n := o.Count(); n != len(times)+1 {
 		t.Errorf("%d attempts within 5 min of the recovery, want 1", n-len(times))
 	}
 }
 
 func contractValueSurvives(t *testing.T) {
 	for name, failure := range contractFailures() {
-		o := newContractOrigin(text("good"))
-		c := newCache(t, everfresh.WithJitter(0), o.option())
-		r := register(t, c, contractURL, func(_ context.Context, resp *http.Response) (any, error) {
+		o := everfreshtest.NewOrigin(everfreshtest.Text("good"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
+		r := everfreshtest.Register(t, c, contractURL, func(_ context.Context, resp *http.Response) (any, error) {
 			return contractRefuse("", resp)
 		})
 		synctest.Wait()
-		o.say(failure)
+		o.Say(failure)
 		time.Sleep(24 * time.Hour)
 		v, ok := r.Peek()
 		if b, _ := v.([]byte); !ok || string(b) != "good" {
@@ -313,16 +314,16 @@ func contractValueSurvives(t *testing.T) {
 }
 
 func contractPanics(t *testing.T) {
-	o := newContractOrigin(text(`{}`))
-	c := newCache(t, everfresh.WithJitter(0), o.option())
-	panics := register(t, c, contractURL, func(context.Context, *http.Response) (any, error) { panic("oh") })
+	o := everfreshtest.NewOrigin(everfreshtest.Text(`{}`))
+	c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
+	panics := everfreshtest.Register(t, c, contractURL, func(context.Context, *http.Response) (any, error) { panic("oh") })
 	_, err := panics.Get(t.Context())
-	if re := refreshErrorOf(t, err); re.Op != "decode" || !strings.Contains(re.Error(), "panic") {
+	if re := everfreshtest.RefreshError(t, err); re.Op != "decode" || !strings.Contains(re.Error(), "panic") {
 		t.Errorf("Get = %v", err)
 	}
-	r := register(t, c, "https://b.test/", everfresh.JSON[any](), everfresh.WithMinRefreshInterval(time.Minute))
+	r := everfreshtest.Register(t, c, "https://b.test/", everfresh.JSON[any](), everfresh.WithMinRefreshInterval(time.Minute))
 	for _, body := range []string{`{}`, `[1]`, `null`, `"x"`, `1`, `null`} {
-		o.say(text(body))
+		o.Say(everfreshtest.Text(body))
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Errorf("body %s: %v", body, err)
 		}
@@ -349,13 +350,13 @@ func (s *contractSink) hear() {
 }
 
 func contractSinkAndObserver(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	var s contractSink
-	c := newCache(t, o.option(),
+	c := everfreshtest.NewCache(t, o.Option(),
 		everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.hear() })),
 		everfresh.WithObserver(func(everfresh.Event) { s.hear() }))
 	for i := range 100 {
-		register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
+		everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 	}
 	time.Sleep(240 * time.Millisecond)
 	if n := s.calls.Load(); n != 200 || s.twice.Load() {
@@ -364,15 +365,15 @@ func contractSinkAndObserver(t *testing.T) {
 }
 
 func contractClose(t *testing.T) {
-	o := newContractOrigin(contractStatus(http.StatusInternalServerError))
+	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	var s contractSink
-	c := everfresh.NewCache(t.Context(), o.option(), everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.hear() })))
+	c := everfresh.NewCache(t.Context(), o.Option(), everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.hear() })))
 	for i := range 300 {
-		register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
+		everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 	}
 	synctest.Wait()
-	o.say(contractSlow(time.Hour, "x"))
-	register(t, c, contractURL, everfresh.Bytes())
+	o.Say(everfreshtest.Slow(time.Hour, "x"))
+	everfreshtest.Register(t, c, contractURL, everfresh.Bytes())
 	synctest.Wait()
 	start := time.Now()
 	if err := c.Close(); err != nil {
@@ -391,25 +392,25 @@ func contractClose(t *testing.T) {
 }
 
 func contractManyDue(t *testing.T) {
-	o := newContractOrigin(contractSlow(10*time.Millisecond, "x"))
-	c := newCache(t, everfresh.WithWorkers(1), everfresh.WithJitter(0), o.option())
+	o := everfreshtest.NewOrigin(everfreshtest.Slow(10*time.Millisecond, "x"))
+	c := everfreshtest.NewCache(t, everfresh.WithWorkers(1), everfresh.WithJitter(0), o.Option())
 	for i := range 1000 {
-		register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second))
+		everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second))
 	}
-	o.sleepUntil(time.Minute)
+	o.SleepUntil(time.Minute)
 	start := time.Now()
-	register(t, c, contractURL, everfresh.Bytes())
+	everfreshtest.Register(t, c, contractURL, everfresh.Bytes())
 	if _, err := everfresh.Lookup[[]byte](c, contractURL); err != nil {
 		t.Error(err)
 	}
 	if err := c.Unregister(contractURL + "1"); err != nil {
 		t.Error(err)
 	}
-	wantElapsed(t, start, 0)
+	everfreshtest.WantElapsed(t, start, 0)
 }
 
 func contractAnchored(t *testing.T) {
-	c := newCache(t, everfresh.WithAllow(everfresh.AllowRegexp(`http://example.com(/.*)?`)))
+	c := everfreshtest.NewCache(t, everfresh.WithAllow(everfresh.AllowRegexp(`http://example.com(/.*)?`)))
 	for url, allowed := range map[string]bool{
 		"http://example.com":                                  true,
 		"http://example.com/keys":                             true,
@@ -428,27 +429,27 @@ func contractAnchored(t *testing.T) {
 
 func contractBodyLimit(t *testing.T) {
 	const limit = 10 << 20 // the default
-	o := newContractOrigin(text("good"))
+	o := everfreshtest.NewOrigin(everfreshtest.Text("good"))
 	r := contractTyped(t, o)
 	if err := r.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o.say(text(strings.Repeat("x", limit+1)))
-	wantIs(t, r.Refresh(t.Context()), everfresh.ErrTooLarge)
+	o.Say(everfreshtest.Text(strings.Repeat("x", limit+1)))
+	everfreshtest.WantIs(t, r.Refresh(t.Context()), everfresh.ErrTooLarge)
 	contractPeek(t, r, "good")
-	o.say(text(strings.Repeat("x", limit)))
+	o.Say(everfreshtest.Text(strings.Repeat("x", limit)))
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
 func contractZeroIsNotReady(t *testing.T) {
-	o := newContractOrigin(nil)
+	o := everfreshtest.NewOrigin(everfreshtest.Abort)
 	r := contractTyped(t, o)
 	if v, ok := r.Peek(); v != nil || ok || r.Snapshot() != nil {
 		t.Errorf("Peek = %v, %v; Snapshot = %v", v, ok, r.Snapshot())
 	}
-	o.say(text("")) // the zero value, and ready
+	o.Say(everfreshtest.Text("")) // the zero value, and ready
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}

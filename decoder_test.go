@@ -20,18 +20,19 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
 // decodeText runs a decoder as the engine does.
 func decodeText[T any](t testing.TB, d everfresh.Decoder[T], text string) (T, error) {
 	t.Helper()
-	c := newCache(t, clientOfText(text))
-	return register(t, c, warmURL, d).Get(t.Context())
+	c := everfreshtest.NewCache(t, clientOfText(text))
+	return everfreshtest.Register(t, c, warmURL, d).Get(t.Context())
 }
 
 func clientOfText(text string) everfresh.Option {
-	return newWarmOrigin(text).client()
+	return everfreshtest.NewOrigin(everfreshtest.Text(text)).Option()
 }
 
 type decoded struct {
@@ -118,8 +119,8 @@ func TestJSONErrorsHoldNothingOfTheDocument(t *testing.T) {
 		`{"Name": "s3cr3t`, `{s3cr3t}`, `s3cr3t`, `{"Name": "\s3cr3t"}`, `"s3cr3t"`, `314159`, `["s3cr3t"]`, `{} s3cr3t`,
 		"{\"Name\": \"s3cr3t\n\"}",
 	} {
-		c := newCache(t, clientOfText(text))
-		r := register(t, c, warmURL, everfresh.JSON[decoded]())
+		c := everfreshtest.NewCache(t, clientOfText(text))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[decoded]())
 		v, err := r.Get(t.Context())
 		if err == nil {
 			t.Errorf("%s: %+v, want an error", text, v)
@@ -154,9 +155,9 @@ func TestJSONErrorsSayWhere(t *testing.T) {
 // TestValueMayChangeItsType where the resource's type is an interface.
 func TestValueMayChangeItsType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("{}")
-		c := newCache(t, o.client(), everfresh.WithStorage(new(store.Memory)))
-		r := register(t, c, warmURL, everfresh.JSON[any]())
+		o := everfreshtest.NewBody("{}")
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(new(store.Memory)))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[any]())
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +172,7 @@ func TestValueMayChangeItsType(t *testing.T) {
 			{"{}", map[string]any{}},
 			{"true", true},
 		} {
-			o.set(func(o *warmOrigin) { o.body = tt.text })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = tt.text })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -200,11 +201,11 @@ func TestBytesDecodes(t *testing.T) {
 // TestBytesMayBeKept: a later refresh does not write into an earlier value.
 func TestBytesMayBeKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("one")
-		r := register(t, newCache(t, o.client()), warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("one")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), warmURL, everfresh.Bytes())
 		first, _ := r.Get(t.Context())
 		for _, text := range []string{"two", "3", "four"} {
-			o.set(func(o *warmOrigin) { o.body = text })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = text })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -270,9 +271,9 @@ func TestDecoderGetsDecodedBody(t *testing.T) {
 	zw := gzip.NewWriter(&packed)
 	_, _ = zw.Write([]byte(`{"a": 1}`))
 	_ = zw.Close()
-	o := newWarmOrigin(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json", "X-Field", "kept")
-	c := newCache(t, o.client())
-	r := register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+	o := everfreshtest.NewBody(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json", "X-Field", "kept")
+	c := everfreshtest.NewCache(t, o.Option())
+	r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
 		b, err := io.ReadAll(resp.Body)
 		if resp.ContentLength != int64(len(b)) || resp.StatusCode != http.StatusOK || resp.Header.Get("X-Field") != "kept" {
 			t.Errorf("Content-Length %d, status %d, header %v", resp.ContentLength, resp.StatusCode, resp.Header)
@@ -288,14 +289,14 @@ func TestDecoderGetsDecodedBody(t *testing.T) {
 // decoded again.
 func TestDecoderRunsOnceForEqualBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("x")
+		o := everfreshtest.NewBody("x")
 		runs := 0
-		r := register(t, newCache(t, o.client()), warmURL, func(context.Context, *http.Response) (int, error) {
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), warmURL, func(context.Context, *http.Response) (int, error) {
 			runs++
 			return runs, nil
 		})
 		for i, etag := range []string{"", "", `"e"`, `"e"`} {
-			o.set(func(o *warmOrigin) { o.header.Set("Etag", etag) })
+			o.Set(func(o *everfreshtest.Origin) { o.Header.Set("Etag", etag) })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -317,10 +318,10 @@ func TestDecoderThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := newWarmOrigin("good", "Cache-Control", "max-age=3600")
-				var l listener
-				c := newCache(t, append(l.options(), o.client(), everfresh.WithJitter(0))...)
-				r := register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+				o := everfreshtest.NewBody("good", "Cache-Control", "max-age=3600")
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), o.Option(), everfresh.WithJitter(0))...)
+				r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
 					b, err := io.ReadAll(resp.Body)
 					if strings.HasPrefix(string(b), "bad") {
 						err = fail()
@@ -331,7 +332,7 @@ func TestDecoderThatFails(t *testing.T) {
 					t.Fatal(err)
 				}
 				version := r.Snapshot().Version
-				o.set(func(o *warmOrigin) { o.body = "bad" })
+				o.Set(func(o *everfreshtest.Origin) { o.Body = "bad" })
 				err := r.Refresh(t.Context())
 				var re *everfresh.RefreshError
 				if !errors.As(err, &re) || re.Op != "decode" || !re.Stale || strings.Contains(err.Error(), "s3cr3t") {
@@ -344,7 +345,7 @@ func TestDecoderThatFails(t *testing.T) {
 				if snap := r.Snapshot(); snap.Value != "good" || snap.Version != version || snap.Err == nil {
 					t.Errorf("snapshot after the failure: %+v", snap)
 				}
-				o.set(func(o *warmOrigin) { o.body = "good again" })
+				o.Set(func(o *everfreshtest.Origin) { o.Body = "good again" })
 				time.Sleep(time.Second)
 				if v, _ := r.Peek(); v != "good again" || r.Snapshot().Err != nil {
 					t.Errorf("Peek = %q a second later", v)
@@ -356,7 +357,7 @@ func TestDecoderThatFails(t *testing.T) {
 
 // TestTransformerGetsRegisteredURL as it was written, whatever was fetched in the end.
 func TestTransformerGetsRegisteredURL(t *testing.T) {
-	client := clientOf(func(w http.ResponseWriter, req *http.Request) {
+	client := everfreshtest.Client(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/end" {
 			http.Redirect(w, req, "/end", http.StatusFound)
 			return
@@ -370,7 +371,7 @@ func TestTransformerGetsRegisteredURL(t *testing.T) {
 		got = append(got, url)
 		return len(b), err
 	})
-	c := newCache(t, everfresh.WithHTTPClient(client))
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client))
 	for key, opts := range map[string][]everfresh.RegisterOption{
 		url:     {everfresh.WithTransformer(transform)},
 		"named": {everfresh.WithTransformer(transform), everfresh.WithKey("named")},
@@ -397,14 +398,14 @@ func (c *countingTransformer) Transform(string, *http.Response) (any, error) {
 
 func TestTransformer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("x")
-		c := newCache(t, o.client())
+		o := everfreshtest.NewBody("x")
+		c := everfreshtest.NewCache(t, o.Option())
 		tr := new(countingTransformer)
 		if err := c.Register(warmURL, everfresh.WithTransformer(tr)); err != nil {
 			t.Fatal(err)
 		}
 		for i, text := range []string{"", "y", "y"} { // the untyped door takes an empty body
-			o.set(func(o *warmOrigin) { o.body = text })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = text })
 			if v, err := c.Refresh(t.Context(), warmURL); v != min(i+1, 2) || err != nil {
 				t.Errorf("Refresh %d = %v, %v", i, v, err)
 			}
@@ -417,7 +418,7 @@ func TestTransformer(t *testing.T) {
 			t.Errorf("Peek = %v, %t", v, ok)
 		}
 	})
-	if _, err := everfresh.Register(newCache(t), warmURL, everfresh.Bytes(), everfresh.WithTransformer(new(countingTransformer))); err == nil {
+	if _, err := everfresh.Register(everfreshtest.NewCache(t), warmURL, everfresh.Bytes(), everfresh.WithTransformer(new(countingTransformer))); err == nil {
 		t.Error("the typed door took a transformer")
 	}
 }
@@ -442,16 +443,16 @@ func TestReceived(t *testing.T) {
 			time.Sleep(time.Second) // the receipt is before the decoder
 			return string(b), err
 		}
-		o := newWarmOrigin("one", "Cache-Control", "max-age=36000")
-		o.delay = 2 * time.Second
+		o := everfreshtest.NewBody("one", "Cache-Control", "max-age=36000")
+		o.Delay = 2 * time.Second
 		start := time.Now()
-		c := newCache(t, o.client(), everfresh.WithStorage(mem))
-		r := register(t, c, warmURL, decode)
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem))
+		r := everfreshtest.Register(t, c, warmURL, decode)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		first := r.Snapshot()
-		o.set(func(o *warmOrigin) { o.body = "two" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		time.Sleep(7 * time.Second)
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
@@ -463,9 +464,9 @@ func TestReceived(t *testing.T) {
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		time.Sleep(time.Hour)
-		r = register(t, newCache(t, o.client(), everfresh.WithStorage(mem)), warmURL, decode)
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem)), warmURL, decode)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -518,19 +519,19 @@ func storedResponses(t *testing.T, describe func(*http.Response) string) (got []
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("body", "Content-Type", "text/x", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT", "Cache-Control", "max-age=3600")
+		o := everfreshtest.NewBody("body", "Content-Type", "text/x", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT", "Cache-Control", "max-age=3600")
 		for range 2 {
-			c := newCache(t, o.client(), everfresh.WithStorage(mem))
-			r := register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+			c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem))
+			r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
 				return describe(resp), nil
 			})
 			if v, err := r.Get(t.Context()); err == nil {
 				got = append(got, v)
 			}
-			warmClose(t, c)
+			everfreshtest.Close(t, c)
 		}
-		if len(o.requests()) != 1 {
-			t.Errorf("%d requests, want the second answer to be the stored one", len(o.requests()))
+		if len(o.Requests()) != 1 {
+			t.Errorf("%d requests, want the second answer to be the stored one", len(o.Requests()))
 		}
 	})
 	if len(got) != 2 {
@@ -541,9 +542,9 @@ func storedResponses(t *testing.T, describe func(*http.Response) string) (got []
 
 // TestConcurrentReaders read and refresh at once; the race detector judges.
 func TestConcurrentReaders(t *testing.T) {
-	o := newWarmOrigin(`{"n": 0}`)
-	c := newCache(t, o.client(), everfresh.WithStorage(new(store.Memory)))
-	r := register(t, c, warmURL, everfresh.JSON[map[string]int]())
+	o := everfreshtest.NewBody(`{"n": 0}`)
+	c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(new(store.Memory)))
+	r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[map[string]int]())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -580,7 +581,7 @@ func TestConcurrentReaders(t *testing.T) {
 		}
 	})
 	for i := range 200 {
-		o.set(func(o *warmOrigin) { o.body = fmt.Sprintf(`{"n": %d}`, i) })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = fmt.Sprintf(`{"n": %d}`, i) })
 		if err := r.Refresh(ctx); err != nil {
 			t.Fatal(err)
 		}

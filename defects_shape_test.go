@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -127,7 +128,7 @@ func (shapeTransformer) Transform(string, *http.Response) (any, error) { return 
 // TestDefectInterfacesCanBeImplemented: v1's Fetcher had a method that was not exported.
 func TestDefectInterfacesCanBeImplemented(t *testing.T) {
 	var s store.Storage = new(store.Memory)
-	c := newCache(t, everfresh.WithErrSink(shapeSink{}), everfresh.WithFetcher(shapeFetcher{}), everfresh.WithStorage(s))
+	c := everfreshtest.NewCache(t, everfresh.WithErrSink(shapeSink{}), everfresh.WithFetcher(shapeFetcher{}), everfresh.WithStorage(s))
 	if err := c.Register(contractURL, everfresh.WithTransformer(shapeTransformer{})); err != nil {
 		t.Fatal(err)
 	}
@@ -163,8 +164,8 @@ func TestDefectSentinelsAreVariables(t *testing.T) {
 			t.Errorf("%s is a function", fn.Name.Name)
 		}
 	})
-	_, err := newCache(t).Get(t.Context(), contractURL)
-	wantIs(t, err, everfresh.ErrNotRegistered)
+	_, err := everfreshtest.NewCache(t).Get(t.Context(), contractURL)
+	everfreshtest.WantIs(t, err, everfresh.ErrNotRegistered)
 }
 
 // TestDefectNoConstantIsExported: v3 exported a buffer size that nothing used.
@@ -224,7 +225,7 @@ func TestDefectPolicyDefaultIsWhatItsCommentSays(t *testing.T) {
 	if !strings.Contains(doc, "Default: all http and https URLs without userinfo.") {
 		t.Errorf("the comment of WithAllow is: %s", doc)
 	}
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	for url, allowed := range map[string]bool{
 		"https://a.test/": true, "http://b.test:8080/x?y=z": true, "http://127.0.0.1/": true,
 		"ftp://a.test/": false, "file:///etc/passwd": false, "https://user@a.test/": false, "https://user:pw@a.test/": false,
@@ -238,7 +239,7 @@ func TestDefectPolicyDefaultIsWhatItsCommentSays(t *testing.T) {
 // TestDefectMessagesNameTheCall: v3 spoke of "Controller.AddResource" in the errors of a
 // method named Add.
 func TestDefectMessagesNameTheCall(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	_, get := c.Get(t.Context(), contractURL)
 	_, refresh := c.Refresh(t.Context(), contractURL)
 	_, lookup := everfresh.Lookup[[]byte](c, contractURL)

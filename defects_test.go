@@ -17,6 +17,7 @@ import (
 	"weak"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A defect is a fault of httprc, by the numbers under which docs/httprc.md lists it, and
@@ -77,8 +78,8 @@ func TestDefectFailedFirstGetIsAnError(t *testing.T) {
 	for name, answer := range contractFailures() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := newContractOrigin(answer)
-				c := newCache(t, o.option())
+				o := everfreshtest.NewOrigin(answer)
+				c := everfreshtest.NewCache(t, o.Option())
 				if err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(contractRefuse))); err != nil {
 					t.Fatal(err)
 				}
@@ -97,10 +98,10 @@ func TestDefectFailedFirstGetIsAnError(t *testing.T) {
 // sink heard nothing.
 func TestDefectErrorPageReplacesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, heard := newContractOrigin(text("good")), new(listener)
+		o, heard := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
 		c := contractUntyped(t, o, everfresh.WithErrSink(heard))
 		contractGet(t, c, "good")
-		o.say(func(w http.ResponseWriter, _ *http.Request) {
+		o.Say(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = w.Write([]byte("<html>sorry"))
 		})
@@ -121,21 +122,21 @@ func TestDefectErrorPageReplacesNothing(t *testing.T) {
 // those of v3. Here the defaults leave the others alone, and the hung ones are given up.
 func TestDefectHungHostStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, hung := newContractOrigin(text("x")), newContractOrigin(contractSlow(1000*time.Hour, ""))
-		c := newCache(t, everfresh.WithJitter(0))
+		o, hung := everfreshtest.NewOrigin(everfreshtest.Text("x")), everfreshtest.NewOrigin(everfreshtest.Slow(1000*time.Hour, ""))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 		for i := range 5 {
-			register(t, c, fmt.Sprintf("https://hung%d.test/", i), everfresh.Bytes(), hung.option())
+			everfreshtest.Register(t, c, fmt.Sprintf("https://hung%d.test/", i), everfresh.Bytes(), hung.Option())
 		}
-		register(t, c, contractURL, everfresh.Bytes(), o.option(), everfresh.WithRefreshInterval(time.Second))
-		o.sleepUntil(8 * time.Second)
-		if n := o.requests(); n != 9 {
+		everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), o.Option(), everfresh.WithRefreshInterval(time.Second))
+		o.SleepUntil(8 * time.Second)
+		if n := o.Count(); n != 9 {
 			t.Errorf("%d refreshes in 8 s, want 9", n)
 		}
-		if n := hung.requests(); n != 5 {
+		if n := hung.Count(); n != 5 {
 			t.Errorf("%d requests of the hung hosts, want 5", n)
 		}
-		o.sleepUntil(31 * time.Second) // past their timeout of 30 s
-		if n := hung.requests(); n != 10 {
+		o.SleepUntil(31 * time.Second) // past their timeout of 30 s
+		if n := hung.Count(); n != 10 {
 			t.Errorf("%d requests of the hung hosts, want 10", n)
 		}
 	})
@@ -187,7 +188,7 @@ func TestDefectBodiesAreClosed(t *testing.T) {
 					body := defectBody{answer.body(req.Context()), &closed}
 					return &http.Response{StatusCode: answer.code, ContentLength: -1, Body: body, Close: true}, nil
 				})
-				c := newCache(t, everfresh.WithFetcher(fetch), everfresh.WithMaxBytes(1000), everfresh.WithLenientBody(true))
+				c := everfreshtest.NewCache(t, everfresh.WithFetcher(fetch), everfresh.WithMaxBytes(1000), everfresh.WithLenientBody(true))
 				if err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(contractRefuse))); err != nil {
 					t.Fatal(err)
 				}
@@ -210,7 +211,7 @@ func TestDefectBodiesAreClosed(t *testing.T) {
 func TestDefectStatusDuringRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		o := newContractOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		o := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(strconv.FormatInt(n.Add(1), 10)))
 		})
 		c := contractUntyped(t, o)
@@ -240,11 +241,11 @@ func TestDefectStatusDuringRefreshes(t *testing.T) {
 // TestDefectUnregisteredIsFreed: v1 kept what was unregistered in its queue.
 func TestDefectUnregisteredIsFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(text(strings.Repeat("x", 1000)))))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text(strings.Repeat("x", 1000)))))
 		var handles []weak.Pointer[everfresh.Resource[[]byte]]
 		for i := range 100 {
 			url := contractURL + strconv.Itoa(i)
-			r := register(t, c, url, everfresh.Bytes(), everfresh.WithRefreshInterval(24*time.Hour))
+			r := everfreshtest.Register(t, c, url, everfresh.Bytes(), everfresh.WithRefreshInterval(24*time.Hour))
 			if err := r.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -278,17 +279,17 @@ func TestDefectCostOfManyResources(t *testing.T) {
 	const many = 10_000
 	started := time.Now()
 	synctest.Test(t, func(t *testing.T) {
-		o := newContractOrigin(text("x"))
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))))
+		o := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))))
 		for i := range many {
-			register(t, c, fmt.Sprintf("https://host%d.test/%d", i%100, i), everfresh.Bytes())
+			everfreshtest.Register(t, c, fmt.Sprintf("https://host%d.test/%d", i%100, i), everfresh.Bytes())
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		register(t, c, contractURL, everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second), o.option())
-		o.sleepUntil(10 * time.Minute)
-		if n := o.requests(); n < 500 {
+		everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second), o.Option())
+		o.SleepUntil(10 * time.Minute)
+		if n := o.Count(); n < 500 {
 			t.Errorf("%d refreshes in 10 min", n)
 		}
 	})
@@ -301,10 +302,10 @@ func TestDefectCostOfManyResources(t *testing.T) {
 // max-age of 20 min was refreshed after 30.
 func TestDefectWindowDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newContractOrigin(text("x", "Cache-Control", "max-age=1200"))
+		o := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=1200"))
 		contractGet(t, contractUntyped(t, o), "x")
-		o.sleepUntil(time.Hour)
-		for i, at := range o.times() {
+		o.SleepUntil(time.Hour)
+		for i, at := range o.Times("") {
 			if want := time.Duration(i) * 20 * time.Minute; at < want || at > want+10*time.Millisecond {
 				t.Errorf("refresh %d at %v, want %v", i, at, want)
 			}
@@ -316,13 +317,13 @@ func TestDefectWindowDelaysNothing(t *testing.T) {
 // workers did 307 refreshes of 10 ms a second, not 500.
 func TestDefectBatchNeverIdles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newContractOrigin(contractSlow(10*time.Millisecond, "x"))
-		c := newCache(t, everfresh.WithWorkers(5), everfresh.WithMaxPerHost(5), everfresh.WithJitter(0), o.option())
+		o := everfreshtest.NewOrigin(everfreshtest.Slow(10*time.Millisecond, "x"))
+		c := everfreshtest.NewCache(t, everfresh.WithWorkers(5), everfresh.WithMaxPerHost(5), everfresh.WithJitter(0), o.Option())
 		for i := range 1000 {
-			register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second))
+			everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second))
 		}
-		o.sleepUntil(20 * time.Second)
-		if n := o.requests(); n < 9_900 {
+		o.SleepUntil(20 * time.Second)
+		if n := o.Count(); n < 9_900 {
 			t.Errorf("%d refreshes in 20 s, want 10,000", n)
 		}
 	})
@@ -333,18 +334,18 @@ func TestDefectBatchNeverIdles(t *testing.T) {
 func TestDefectSlowSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		c := everfresh.NewCache(t.Context(), everfresh.WithHTTPClient(clientOf(contractStatus(500))),
+		c := everfresh.NewCache(t.Context(), everfresh.WithHTTPClient(everfreshtest.Client(contractStatus(500))),
 			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) {
 				time.Sleep(time.Second)
 				n.Add(1)
 			})))
 		for i := range 300 {
-			register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
+			everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 		}
 		synctest.Wait()
 		start := time.Now()
 		err := c.Close()
-		wantElapsed(t, start, 5*time.Second)
+		everfreshtest.WantElapsed(t, start, 5*time.Second)
 		if err == nil || !strings.Contains(err.Error(), "more wait") {
 			t.Errorf("Close = %v after %d of 300 errors were delivered", err, n.Load())
 		}
@@ -358,12 +359,12 @@ func TestDefectSlowSink(t *testing.T) {
 // TestDefectIntervalsHaveDefaultsOfTheCache: v3 could set them for each resource only.
 func TestDefectIntervalsHaveDefaultsOfTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		minute, day := newContractOrigin(text("x")), newContractOrigin(text("x", "Cache-Control", "max-age=31536000"))
-		c := newCache(t, everfresh.WithJitter(0),
+		minute, day := everfreshtest.NewOrigin(everfreshtest.Text("x")), everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=31536000"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0),
 			everfresh.WithMinRefreshInterval(time.Minute), everfresh.WithMaxRefreshInterval(24*time.Hour))
-		short := register(t, c, contractURL, everfresh.Bytes(), minute.option())
-		long := register(t, c, "https://b.test/", everfresh.Bytes(), day.option())
-		own := register(t, c, "https://c.test/", everfresh.Bytes(), minute.option(), everfresh.WithMinRefreshInterval(time.Hour))
+		short := everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), minute.Option())
+		long := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), day.Option())
+		own := everfreshtest.Register(t, c, "https://c.test/", everfresh.Bytes(), minute.Option(), everfresh.WithMinRefreshInterval(time.Hour))
 		synctest.Wait()
 		for r, want := range map[*everfresh.Resource[[]byte]]time.Duration{short: time.Minute, long: 24 * time.Hour, own: time.Hour} {
 			if got := time.Until(r.Status().Next); got != want {
@@ -377,26 +378,26 @@ func TestDefectIntervalsHaveDefaultsOfTheCache(t *testing.T) {
 // one by 1.3 s.
 func TestDefectSlowNeighbours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fast := newContractOrigin(contractSlow(10*time.Millisecond, "x"))
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(contractSlow(1500*time.Millisecond, "x"))))
-		other := register(t, c, "https://b.test/", everfresh.Bytes(), fast.option())
-		same := register(t, c, "https://a.test/fast", everfresh.Bytes(), fast.option())
+		fast := everfreshtest.NewOrigin(everfreshtest.Slow(10*time.Millisecond, "x"))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Slow(1500*time.Millisecond, "x"))))
+		other := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), fast.Option())
+		same := everfreshtest.Register(t, c, "https://a.test/fast", everfresh.Bytes(), fast.Option())
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 12 {
-			register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
+			everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 		}
 		synctest.Wait()
 		start := time.Now()
 		if err := other.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantElapsed(t, start, 10*time.Millisecond)
+		everfreshtest.WantElapsed(t, start, 10*time.Millisecond)
 		if err := same.Refresh(t.Context()); err != nil { // next in its host's lane, ahead of eight
 			t.Error(err)
 		}
-		wantElapsed(t, start, 1510*time.Millisecond)
+		everfreshtest.WantElapsed(t, start, 1510*time.Millisecond)
 	})
 }
 
@@ -405,13 +406,13 @@ func TestDefectSlowNeighbours(t *testing.T) {
 func TestRefreshesThatCloseEndedAreNotReported(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			heard := new(listener)
-			c := everfresh.NewCache(t.Context(), append(heard.options(), everfresh.WithHTTPClient(clientOf(contractSlow(time.Hour, "x"))))...)
+			heard := new(everfreshtest.Recorder)
+			c := everfresh.NewCache(t.Context(), append(heard.Options(), everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Slow(time.Hour, "x"))))...)
 			for i := range 10 {
-				r := register(t, c, fmt.Sprintf("https://host%d.test/", i), everfresh.Bytes())
+				r := everfreshtest.Register(t, c, fmt.Sprintf("https://host%d.test/", i), everfresh.Bytes())
 				go func() {
 					_, err := r.Get(context.Background())
-					wantIs(t, err, everfresh.ErrClosed)
+					everfreshtest.WantIs(t, err, everfresh.ErrClosed)
 				}()
 			}
 			synctest.Wait()
@@ -435,15 +436,15 @@ func TestDateOfTheSameSecondIsNoAge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(900 * time.Millisecond)
-				o := newContractOrigin(func(w http.ResponseWriter, _ *http.Request) {
+				o := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
 					w.Header().Set("Cache-Control", "max-age=3")
 					time.Sleep(delay)
 					_, _ = w.Write([]byte("x"))
 				})
 				r := contractTyped(t, o, everfresh.WithMinRefreshInterval(time.Second))
-				o.sleepUntil(10 * time.Second)
-				for i, at := range o.times() {
+				o.SleepUntil(10 * time.Second)
+				for i, at := range o.Times("") {
 					if want := time.Duration(i) * 3 * time.Second; at != want {
 						t.Errorf("refresh %d at %v, want %v", i, at, want)
 					}

@@ -14,15 +14,16 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
 // newerResource returns a resource that has its first value already, and the snapshot of
 // that.
-func newerResource(t *testing.T, o *flightOrigin, opts ...everfresh.RegisterOption) (*everfresh.Cache, *everfresh.Resource[int], *everfresh.Snapshot[int]) {
+func newerResource(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.RegisterOption) (*everfresh.Cache, *everfresh.Resource[int], *everfresh.Snapshot[int]) {
 	t.Helper()
-	c := newCache(t, everfresh.WithJitter(0), o.option())
-	r := register(t, c, "https://a.test/", number, opts...)
+	c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, opts...)
 	if err := r.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func wantSame(t *testing.T, r *everfresh.Resource[int], seen *everfresh.Snapshot
 
 func TestNewerReturnsNewerVersionAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
+		o := &everfreshtest.Origin{Delay: time.Second}
 		c, r, first := newerResource(t, o)
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
@@ -78,22 +79,22 @@ func TestNewerReturnsNewerVersionAtOnce(t *testing.T) {
 		if snap, err := r.Newer(ended, first); snap != second || err != nil {
 			t.Errorf("Newer after Close = %v, %v", snap, err)
 		}
-		wantElapsed(t, start, 0)
-		wantRequests(t, o, 2)
+		everfreshtest.WantElapsed(t, start, 0)
+		everfreshtest.WantRequests(t, o, 2)
 	})
 }
 
 func TestNewerFetchesTheFirstValueForFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5"}
-		r := register(t, newCache(t, everfresh.WithJitter(0)), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Body: "5"}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithJitter(0)), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		snap, err := r.Newer(t.Context(), nil)
 		if err != nil || snap.Value != 5 {
 			t.Fatalf("Newer = %v, %v", snap, err)
 		}
 		wantSame(t, r, snap)
 		wantSame(t, r, snap) // the whole budget was left
-		wantRequests(t, o, 3)
+		everfreshtest.WantRequests(t, o, 3)
 	})
 }
 
@@ -109,13 +110,13 @@ func TestNewerBudget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{body: "5", etag: `"5"`}
+				o := &everfreshtest.Origin{Body: "5", ETag: `"5"`}
 				_, r, seen := newerResource(t, o, tt.opts...)
 				start := time.Now()
 				for range tt.burst {
 					wantSame(t, r, seen)
 				}
-				wantRequests(t, o, 1+tt.burst)
+				everfreshtest.WantRequests(t, o, 1+tt.burst)
 				_, err := r.Newer(t.Context(), seen)
 				until := start.Add(tt.every)
 				first := wantCooling(t, err, until)
@@ -124,10 +125,10 @@ func TestNewerBudget(t *testing.T) {
 				if again := wantCooling(t, err, until); again != first {
 					t.Error("two errors in one cooling period")
 				}
-				wantRequests(t, o, 1+tt.burst)
+				everfreshtest.WantRequests(t, o, 1+tt.burst)
 				time.Sleep(2 * time.Millisecond)
-				wantRequests(t, o, 2+tt.burst) // it was refreshed when the budget allowed it
-				if at := o.times[len(o.times)-1]; !at.Equal(until) {
+				everfreshtest.WantRequests(t, o, 2+tt.burst) // it was refreshed when the budget allowed it
+				if at := o.Last().At; !at.Equal(until) {
 					t.Errorf("refreshed at %v, want %v", at, until)
 				}
 			})
@@ -137,20 +138,20 @@ func TestNewerBudget(t *testing.T) {
 
 func TestNewerCoolingIsRefreshedOncePerPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5"}
+		o := &everfreshtest.Origin{Body: "5"}
 		_, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
 		wantCooling(t, err, time.Now().Add(15*time.Second))
 		time.Sleep(14 * time.Minute) // nobody asks again: one refresh, and then the usual ones
-		wantRequests(t, o, 4)
+		everfreshtest.WantRequests(t, o, 4)
 	})
 }
 
 func TestNewerBudgetRefillsToItsBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5"}
+		o := &everfreshtest.Origin{Body: "5"}
 		_, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
@@ -164,7 +165,7 @@ func TestNewerBudgetRefillsToItsBurst(t *testing.T) {
 
 func TestNewerCoolingDoesNotAllocate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5"}
+		o := &everfreshtest.Origin{Body: "5"}
 		_, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
@@ -182,7 +183,7 @@ func TestNewerCoolingDoesNotAllocate(t *testing.T) {
 
 func TestNewerRefundsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Millisecond} // each answer is another
+		o := &everfreshtest.Origin{Delay: time.Millisecond} // each answer is another
 		_, r, seen := newerResource(t, o)
 		for i := range 10 {
 			snap, err := r.Newer(t.Context(), seen)
@@ -194,7 +195,7 @@ func TestNewerRefundsAChange(t *testing.T) {
 			}
 			seen = snap
 		}
-		o.with(func(o *flightOrigin) { o.body = strconv.Itoa(seen.Value) })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = strconv.Itoa(seen.Value) })
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
@@ -207,21 +208,21 @@ func TestNewerRefundsAChange(t *testing.T) {
 
 func TestNewerDoesNotChargeFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5"}
+		o := &everfreshtest.Origin{Body: "5"}
 		_, r, seen := newerResource(t, o, everfresh.WithBackoff(time.Second, time.Second))
-		o.with(func(o *flightOrigin) { o.code = http.StatusServiceUnavailable })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusServiceUnavailable })
 		_, err := r.Newer(t.Context(), seen)
-		if re := refreshErrorOf(t, err); !re.Stale || re.Attempt != 1 {
+		if re := everfreshtest.RefreshError(t, err); !re.Stale || re.Attempt != 1 {
 			t.Errorf("Newer = %+v", *re)
 		}
 		time.Sleep(500 * time.Millisecond)
 		if _, again := r.Newer(t.Context(), seen); !errors.Is(again, err) {
 			t.Errorf("Newer during back-off = %v, want the last failure", again)
 		}
-		wantRequests(t, o, 2)
-		o.with(func(o *flightOrigin) { o.code = 0 })
+		everfreshtest.WantRequests(t, o, 2)
+		o.Set(func(o *everfreshtest.Origin) { o.Code = 0 })
 		time.Sleep(600 * time.Millisecond) // it is tried again: too soon for the budget to have refilled
-		wantRequests(t, o, 3)
+		everfreshtest.WantRequests(t, o, 3)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err = r.Newer(t.Context(), seen)
@@ -231,45 +232,45 @@ func TestNewerDoesNotChargeFailures(t *testing.T) {
 
 func TestNewerWithoutValueDuringBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusServiceUnavailable}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute))
-		r := register(t, c, "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Code: http.StatusServiceUnavailable}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		synctest.Wait()
 		_, err := r.Newer(t.Context(), nil)
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 		var se *everfresh.StatusError
 		if !errors.As(err, &se) {
 			t.Errorf("Newer = %v, want the last failure", err)
 		}
-		wantRequests(t, o, 1)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestNewerJoinsParkedFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, slow := &flightOrigin{body: "5"}, &flightOrigin{delay: time.Minute}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithWorkers(1))
-		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithRefreshInterval(time.Hour))
+		o, slow := &everfreshtest.Origin{Body: "5"}, &everfreshtest.Origin{Delay: time.Minute}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithWorkers(1))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithRefreshInterval(time.Hour))
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		seen := r.Snapshot()
 		time.Sleep(time.Hour - time.Second)
-		busy := register(t, c, "https://b.test/", number, slow.option(), everfresh.WithTimeout(time.Hour))
+		busy := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number, slow.Option(), everfresh.WithTimeout(time.Hour))
 		time.Sleep(2 * time.Second)
-		if !r.Status().Fetching || o.requests() != 1 {
+		if !r.Status().Fetching || o.Count() != 1 {
 			t.Fatal("the refresh of a should be parked")
 		}
 		start := time.Now()
 		wantSame(t, r, seen)
-		wantElapsed(t, start, 58*time.Second)
+		everfreshtest.WantElapsed(t, start, 58*time.Second)
 		if err := busy.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantRequests(t, o, 2)
+		everfreshtest.WantRequests(t, o, 2)
 		wantSame(t, r, seen) // the parked one was due anyhow, and is not charged
 		wantSame(t, r, seen)
-		wantRequests(t, o, 4)
+		everfreshtest.WantRequests(t, o, 4)
 	})
 }
 
@@ -284,7 +285,7 @@ func TestNewerJoinsFlightThatBeganBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{delay: time.Second, body: tt.body}
+				o := &everfreshtest.Origin{Delay: time.Second, Body: tt.body}
 				_, r, seen := newerResource(t, o)
 				var wg sync.WaitGroup
 				wg.Go(func() {
@@ -300,9 +301,9 @@ func TestNewerJoinsFlightThatBeganBefore(t *testing.T) {
 				} else if changed := snap.Version != seen.Version; changed != (tt.body == "") {
 					t.Errorf("version %d after %d", snap.Version, seen.Version)
 				}
-				wantElapsed(t, start, tt.took)
+				everfreshtest.WantElapsed(t, start, tt.took)
 				wg.Wait()
-				wantRequests(t, o, tt.requests)
+				everfreshtest.WantRequests(t, o, tt.requests)
 			})
 		})
 	}
@@ -314,11 +315,11 @@ func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
 	for _, delay := range []time.Duration{0, time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{body: "1"}
+				o := &everfreshtest.Origin{Body: "1"}
 				_, r, seen := newerResource(t, o)
 				wantSame(t, r, seen)
 				wantSame(t, r, seen) // the budget is spent
-				o.with(func(o *flightOrigin) { o.delay = time.Second })
+				o.Set(func(o *everfreshtest.Origin) { o.Delay = time.Second })
 				var wg sync.WaitGroup
 				refresh := func() {
 					if err := r.Refresh(t.Context()); err != nil {
@@ -327,7 +328,7 @@ func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
 				}
 				wg.Go(refresh)
 				time.Sleep(500 * time.Millisecond)
-				o.with(func(o *flightOrigin) { o.delay = delay })
+				o.Set(func(o *everfreshtest.Origin) { o.Delay = delay })
 				var refused atomic.Int64
 				for range 1000 {
 					wg.Go(func() {
@@ -342,7 +343,7 @@ func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
 				if n := refused.Load(); n != 0 {
 					t.Errorf("%d of 1000 callers got no answer, though a fetch began after their calls", n)
 				}
-				wantRequests(t, o, 5)
+				everfreshtest.WantRequests(t, o, 5)
 			})
 		})
 	}
@@ -350,11 +351,11 @@ func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
 
 func TestNewerCoolingIsOneErrorForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
+		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
-		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		o.Set(func(o *everfreshtest.Origin) { o.Delay = time.Second })
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = r.Refresh(t.Context()) })
 		time.Sleep(500 * time.Millisecond)
@@ -375,13 +376,13 @@ func TestNewerCoolingIsOneErrorForAll(t *testing.T) {
 
 func TestNewerChangeEndsCooling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
+		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
 		wantCooling(t, err, time.Now().Add(15*time.Second))
-		o.with(func(o *flightOrigin) { o.body = "2" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "2" })
 		time.Sleep(15*time.Second + time.Millisecond)
 		snap, ok := r.Snapshot(), true
 		if snap.Value != 2 || !ok {
@@ -393,21 +394,21 @@ func TestNewerChangeEndsCooling(t *testing.T) {
 
 func TestNewerIsNotChargedForPlannedRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
+		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o, everfresh.WithRefreshInterval(time.Hour))
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
 		wantCooling(t, err, time.Now().Add(15*time.Second))
 		time.Sleep(14 * time.Second)
-		o.with(func(o *flightOrigin) { o.delay = 2 * time.Second })
+		o.Set(func(o *everfreshtest.Origin) { o.Delay = 2 * time.Second })
 		if err := r.Refresh(t.Context()); err != nil { // under way when the period ends
 			t.Fatal(err)
 		}
-		o.with(func(o *flightOrigin) { o.delay = 0 })
-		before := o.requests()
+		o.Set(func(o *everfreshtest.Origin) { o.Delay = 0 })
+		before := o.Count()
 		time.Sleep(time.Hour + time.Second)
-		wantRequests(t, o, before+1)
+		everfreshtest.WantRequests(t, o, before+1)
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 	})
@@ -415,16 +416,16 @@ func TestNewerIsNotChargedForPlannedRefreshes(t *testing.T) {
 
 func TestNewerIsCancelledByItsContextOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1"}
+		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o)
-		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		o.Set(func(o *everfreshtest.Origin) { o.Delay = time.Second })
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		start := time.Now()
 		_, err := r.Newer(ctx, seen)
-		wantElapsed(t, start, 100*time.Millisecond)
-		wantIs(t, err, context.DeadlineExceeded)
-		if re := refreshErrorOf(t, err); re.Op != "wait" || !re.Stale {
+		everfreshtest.WantElapsed(t, start, 100*time.Millisecond)
+		everfreshtest.WantIs(t, err, context.DeadlineExceeded)
+		if re := everfreshtest.RefreshError(t, err); re.Op != "wait" || !re.Stale {
 			t.Errorf("Newer = %+v", *re)
 		}
 		time.Sleep(time.Second)
@@ -437,8 +438,8 @@ func TestNewerIsCancelledByItsContextOnly(t *testing.T) {
 func TestNewerWaitsForReplacedOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const key = "https://a.test/"
-		o := &flightOrigin{body: "x"}
-		c := newCache(t, everfresh.WithJitter(0), o.option())
+		o := &everfreshtest.Origin{Body: "x"}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
 		if err := c.Register(key, lifecycleText("one ")); err != nil {
 			t.Fatal(err)
 		}
@@ -450,7 +451,7 @@ func TestNewerWaitsForReplacedOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := r.Snapshot()
-		o.with(func(o *flightOrigin) { o.delay = time.Second })
+		o.Set(func(o *everfreshtest.Origin) { o.Delay = time.Second })
 		time.AfterFunc(500*time.Millisecond, func() {
 			if err := c.Register(key, lifecycleText("two ")); err != nil {
 				t.Error(err)
@@ -465,9 +466,9 @@ func TestNewerWaitsForReplacedOptions(t *testing.T) {
 
 // newerCrowd has 10,000 callers ask for something newer than seen, again and again for
 // so long. It returns when they asked the origin.
-func newerCrowd(t *testing.T, o *flightOrigin, r *everfresh.Resource[int], seen *everfresh.Snapshot[int], long, pause time.Duration) []time.Duration {
+func newerCrowd(t *testing.T, o *everfreshtest.Origin, r *everfresh.Resource[int], seen *everfresh.Snapshot[int], long, pause time.Duration) []time.Duration {
 	t.Helper()
-	start, before := time.Now(), o.requests()
+	start, before := time.Now(), o.Count()
 	end := start.Add(long)
 	var wg sync.WaitGroup
 	for range crowd() {
@@ -482,18 +483,16 @@ func newerCrowd(t *testing.T, o *flightOrigin, r *everfresh.Resource[int], seen 
 		})
 	}
 	wg.Wait()
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	var asked []time.Duration
-	for _, at := range o.times[before:] {
-		asked = append(asked, at.Sub(start))
+	for _, req := range o.Requests()[before:] {
+		asked = append(asked, req.At.Sub(start))
 	}
 	return asked
 }
 
 func TestNewerCrowdStaysInBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1", delay: 5 * time.Millisecond}
+		o := &everfreshtest.Origin{Body: "1", Delay: 5 * time.Millisecond}
 		_, r, seen := newerResource(t, o)
 		asked := newerCrowd(t, o, r, seen, 3*time.Minute, 5*time.Second)
 		for i, at := range asked {
@@ -513,31 +512,31 @@ func TestNewerCrowdStaysInBudget(t *testing.T) {
 
 func TestNewerFindsRotationsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1", delay: time.Millisecond}
+		o := &everfreshtest.Origin{Body: "1", Delay: time.Millisecond}
 		_, r, seen := newerResource(t, o)
 		for _, rotation := range []string{"2", "3"} {
-			o.with(func(o *flightOrigin) { o.body = rotation })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = rotation })
 			start := time.Now()
 			snap, err := r.Newer(t.Context(), seen)
 			if err != nil || strconv.Itoa(snap.Value) != rotation {
 				t.Fatalf("Newer = %v, %v; want %s", snap, err, rotation)
 			}
-			wantElapsed(t, start, time.Millisecond) // one round trip
+			everfreshtest.WantElapsed(t, start, time.Millisecond) // one round trip
 			seen = snap
 		}
-		wantRequests(t, o, 3)
+		everfreshtest.WantRequests(t, o, 3)
 	})
 }
 
 func TestNewerFindsRotationDuringStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1", delay: 5 * time.Millisecond}
+		o := &everfreshtest.Origin{Body: "1", Delay: 5 * time.Millisecond}
 		_, r, seen := newerResource(t, o)
 		var found atomic.Int64
 		var wg sync.WaitGroup
 		wg.Go(func() { newerCrowd(t, o, r, seen, 30*time.Second, time.Second) })
 		time.Sleep(3 * time.Second)
-		o.with(func(o *flightOrigin) { o.body = "2" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "2" })
 		rotated := time.Now()
 		for v := range r.Watch(t.Context()) {
 			if v == 2 {
@@ -554,7 +553,7 @@ func TestNewerFindsRotationDuringStorm(t *testing.T) {
 
 func TestInvalidateIsCompareAndSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
+		o := &everfreshtest.Origin{Delay: time.Second}
 		_, r, first := newerResource(t, o)
 		for _, version := range []uint64{0, first.Version - 1, first.Version + 1} {
 			if err := r.Invalidate(t.Context(), version); err != nil {
@@ -562,31 +561,31 @@ func TestInvalidateIsCompareAndSet(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if _, ok := r.Peek(); !ok || o.requests() != 1 {
+		if _, ok := r.Peek(); !ok || o.Count() != 1 {
 			t.Fatal("Invalidate of another version did something")
 		}
 		start := time.Now()
 		if err := r.Invalidate(t.Context(), first.Version); err != nil {
 			t.Errorf("Invalidate = %v", err)
 		}
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 		if v, ok := r.Peek(); ok || r.Snapshot() != nil || r.Status().Ready {
 			t.Errorf("Peek = %v, %v after Invalidate", v, ok)
 		}
 		if v, err := r.Get(t.Context()); v != 2 || err != nil {
 			t.Errorf("Get = %v, %v; want the next value", v, err)
 		}
-		wantElapsed(t, start, time.Second)
+		everfreshtest.WantElapsed(t, start, time.Second)
 		if v := r.Snapshot().Version; v <= first.Version {
 			t.Errorf("version %d after %d", v, first.Version)
 		}
-		wantRequests(t, o, 2)
+		everfreshtest.WantRequests(t, o, 2)
 	})
 }
 
 func TestInvalidateOfAllCallersIsOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
+		o := &everfreshtest.Origin{Delay: time.Second}
 		_, r, seen := newerResource(t, o)
 		var wg sync.WaitGroup
 		for i := range 100 {
@@ -601,18 +600,18 @@ func TestInvalidateOfAllCallersIsOneFetch(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		wantRequests(t, o, 2)
+		everfreshtest.WantRequests(t, o, 2)
 	})
 }
 
 func TestInvalidateAsksUnconditionally(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "5", etag: `"5"`}
+		o := &everfreshtest.Origin{Body: "5", ETag: `"5"`}
 		_, r, seen := newerResource(t, o)
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if o.lastHeader().Get("If-None-Match") != `"5"` {
+		if o.Last().Header.Get("If-None-Match") != `"5"` {
 			t.Fatal("a refresh should be conditional")
 		}
 		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
@@ -621,7 +620,7 @@ func TestInvalidateAsksUnconditionally(t *testing.T) {
 		if v, err := r.Get(t.Context()); v != 5 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		if got := o.lastHeader()["If-None-Match"]; got != nil {
+		if got := o.Last().Header["If-None-Match"]; got != nil {
 			t.Errorf("If-None-Match = %q after Invalidate", got)
 		}
 		if v := r.Snapshot().Version; v != seen.Version {
@@ -641,12 +640,12 @@ func TestInvalidateDoubtsTheAnswerUnderWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{body: "1", etag: tt.etag, delay: time.Second}
+				o := &everfreshtest.Origin{Body: "1", ETag: tt.etag, Delay: time.Second}
 				_, r, seen := newerResource(t, o)
 				var wg sync.WaitGroup
 				wg.Go(func() { _ = r.Refresh(t.Context()) })
 				time.Sleep(500 * time.Millisecond)
-				o.with(func(o *flightOrigin) { o.body = tt.body })
+				o.Set(func(o *everfreshtest.Origin) { o.Body = tt.body })
 				if err := r.Invalidate(t.Context(), seen.Version); err != nil {
 					t.Fatal(err)
 				}
@@ -662,8 +661,8 @@ func TestInvalidateDoubtsTheAnswerUnderWay(t *testing.T) {
 					t.Errorf("Get = %v, %v", v, err)
 				}
 				wg.Wait()
-				wantRequests(t, o, 3)
-				if got := o.lastHeader()["If-None-Match"]; got != nil {
+				everfreshtest.WantRequests(t, o, 3)
+				if got := o.Last().Header["If-None-Match"]; got != nil {
 					t.Errorf("If-None-Match = %q after Invalidate", got)
 				}
 				if v := r.Snapshot().Version; v != seen.Version {
@@ -676,19 +675,19 @@ func TestInvalidateDoubtsTheAnswerUnderWay(t *testing.T) {
 
 func TestInvalidateThenFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		_, r, seen := newerResource(t, o, everfresh.WithBackoff(time.Second, time.Second))
-		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusBadGateway })
 		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
 			t.Fatal(err)
 		}
 		_, err := r.Get(t.Context())
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 		if err := r.Invalidate(t.Context(), seen.Version); err != nil {
 			t.Errorf("second Invalidate = %v", err)
 		}
-		wantRequests(t, o, 2)
-		o.with(func(o *flightOrigin) { o.code = 0 })
+		everfreshtest.WantRequests(t, o, 2)
+		o.Set(func(o *everfreshtest.Origin) { o.Code = 0 })
 		if err := r.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -701,9 +700,9 @@ func TestInvalidateThenFailure(t *testing.T) {
 func TestInvalidateRemovesTheStoredRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mem store.Memory
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, everfresh.WithStorage(&mem), o.option())
-		r := register(t, c, "https://a.test/", number)
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -742,13 +741,13 @@ func newerStored(t *testing.T, s store.Storage) int {
 
 func TestInvalidateWithoutValueDoesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		if err := r.Invalidate(t.Context(), 0); err != nil {
 			t.Errorf("Invalidate = %v", err)
 		}
 		time.Sleep(time.Minute)
-		wantRequests(t, o, 0)
+		everfreshtest.WantRequests(t, o, 0)
 	})
 }
 
@@ -795,7 +794,7 @@ func (w *watching) want(t *testing.T, ended bool, values ...int) { //nolint:revi
 
 func TestWatchYieldsNewerValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "1", etag: `"1"`}
+		o := &everfreshtest.Origin{Body: "1", ETag: `"1"`}
 		ctx, cancel := context.WithCancel(t.Context())
 		c, r, seen := newerResource(t, o)
 		w := watch(ctx, r)
@@ -807,21 +806,21 @@ func TestWatchYieldsNewerValues(t *testing.T) {
 			}
 		}
 		refresh() // a 304
-		o.with(func(o *flightOrigin) { o.etag = "" })
+		o.Set(func(o *everfreshtest.Origin) { o.ETag = "" })
 		refresh() // the same bytes
 		w.want(t, false, 1)
-		o.with(func(o *flightOrigin) { o.body = "2" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "2" })
 		refresh()
 		w.want(t, false, 1, 2)
-		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusBadGateway })
 		_ = r.Refresh(t.Context())
 		w.want(t, false, 1, 2)
-		o.with(func(o *flightOrigin) { o.code = 0 })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = 0 })
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Error(err)
 		}
 		w.want(t, false, 1, 2) // the same bytes came back
-		o.with(func(o *flightOrigin) { o.body = "3" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "3" })
 		refresh()
 		w.want(t, false, 1, 2, 3)
 		cancel()
@@ -838,13 +837,13 @@ func TestWatchEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := &flightOrigin{}
+				o := &everfreshtest.Origin{}
 				ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 				defer cancel()
 				c := everfresh.NewCache(ctx)
 				defer c.Close()
-				with := register(t, c, "https://a.test/", number, o.option())
-				without := register(t, c, "https://b.test/", number, o.option(), everfresh.WithPrefetch(false))
+				with := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
+				without := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 				synctest.Wait()
 				full, empty := watch(t.Context(), with), watch(t.Context(), without)
 				full.want(t, false, 1)
@@ -854,7 +853,7 @@ func TestWatchEnds(t *testing.T) {
 				end(c, without, cancel)
 				full.want(t, true, 1)
 				empty.want(t, true)
-				wantElapsed(t, start, 0)
+				everfreshtest.WantElapsed(t, start, 0)
 			})
 		})
 	}
@@ -862,13 +861,13 @@ func TestWatchEnds(t *testing.T) {
 
 func TestWatchWaitsThroughFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusBadGateway}
-		r := register(t, newCache(t), "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Code: http.StatusBadGateway}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option())
 		ctx, cancel := context.WithCancel(t.Context())
 		w := watch(ctx, r)
 		time.Sleep(time.Minute)
 		w.want(t, false)
-		o.with(func(o *flightOrigin) { o.code, o.body = 0, "7" })
+		o.Set(func(o *everfreshtest.Origin) { o.Code, o.Body = 0, "7" })
 		time.Sleep(10 * time.Minute)
 		w.want(t, false, 7)
 		cancel()
@@ -878,7 +877,7 @@ func TestWatchWaitsThroughFailures(t *testing.T) {
 
 func TestWatchGivesSlowConsumerTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
+		o := &everfreshtest.Origin{}
 		_, r, _ := newerResource(t, o)
 		var seen []int
 		for v := range r.Watch(t.Context()) {
@@ -900,16 +899,16 @@ func TestWatchGivesSlowConsumerTheNewest(t *testing.T) {
 
 func TestReadyWaitsThroughFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusServiceUnavailable}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Second, time.Minute))
-		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
-		time.AfterFunc(20*time.Second, func() { o.with(func(o *flightOrigin) { o.code = 0 }) })
+		o := &everfreshtest.Origin{Code: http.StatusServiceUnavailable}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Second, time.Minute))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
+		time.AfterFunc(20*time.Second, func() { o.Set(func(o *everfreshtest.Origin) { o.Code = 0 }) })
 		start := time.Now()
 		if err := r.Ready(t.Context()); err != nil {
 			t.Errorf("Ready = %v", err)
 		}
-		wantElapsed(t, start, 31*time.Second) // tried after 0, 1, 3, 7, 15, 31
-		wantRequests(t, o, 6)
+		everfreshtest.WantElapsed(t, start, 31*time.Second) // tried after 0, 1, 3, 7, 15, 31
+		everfreshtest.WantRequests(t, o, 6)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := r.Ready(ended); err != nil {
@@ -920,15 +919,15 @@ func TestReadyWaitsThroughFailures(t *testing.T) {
 
 func TestReadyEndsWithTheResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{hang: true}
-		c := newCache(t)
-		gone := register(t, c, "https://a.test/", number, o.option())
-		closed := register(t, c, "https://b.test/", number, o.option())
+		o := &everfreshtest.Origin{Hang: true}
+		c := everfreshtest.NewCache(t)
+		gone := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
+		closed := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number, o.Option())
 		start := time.Now()
 		var wg sync.WaitGroup
-		wg.Go(func() { wantIs(t, gone.Ready(t.Context()), everfresh.ErrNotRegistered) })
-		wg.Go(func() { wantIs(t, closed.Ready(t.Context()), everfresh.ErrClosed) })
-		wg.Go(func() { wantIs(t, c.Ready(t.Context()), everfresh.ErrClosed) })
+		wg.Go(func() { everfreshtest.WantIs(t, gone.Ready(t.Context()), everfresh.ErrNotRegistered) })
+		wg.Go(func() { everfreshtest.WantIs(t, closed.Ready(t.Context()), everfresh.ErrClosed) })
+		wg.Go(func() { everfreshtest.WantIs(t, c.Ready(t.Context()), everfresh.ErrClosed) })
 		synctest.Wait()
 		if err := c.Unregister(gone.Key()); err != nil {
 			t.Error(err)
@@ -936,38 +935,38 @@ func TestReadyEndsWithTheResource(t *testing.T) {
 		synctest.Wait()
 		_ = c.Close()
 		wg.Wait()
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 	})
 }
 
 func TestCacheReadyFetchesWhatNobodyAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, late := &flightOrigin{delay: time.Second}, &flightOrigin{hang: true}
-		c := newCache(t)
+		o, late := &everfreshtest.Origin{Delay: time.Second}, &everfreshtest.Origin{Hang: true}
+		c := everfreshtest.NewCache(t)
 		for _, u := range []string{"https://a.test/", "https://b.test/"} {
-			if err := c.Register(u, o.option()); err != nil {
+			if err := c.Register(u, o.Option()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		register(t, c, "https://c.test/", number, o.option(), everfresh.WithPrefetch(false))
-		register(t, c, "https://d.test/", number, late.option(), everfresh.WithKey("slow"))
+		everfreshtest.Register(t, c, "https://c.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
+		everfreshtest.Register(t, c, "https://d.test/", everfreshtest.Number, late.Option(), everfresh.WithKey("slow"))
 		time.Sleep(time.Minute)
-		wantRequests(t, o, 0)
+		everfreshtest.WantRequests(t, o, 0)
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		err := c.Ready(ctx)
-		wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
-		if re := refreshErrorOf(t, err); re.Key != "slow" {
+		everfreshtest.WantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+		if re := everfreshtest.RefreshError(t, err); re.Key != "slow" {
 			t.Errorf("Ready = %v, should name the resource that is not", err)
 		}
-		wantElapsed(t, start, 10*time.Second)
-		wantRequests(t, o, 3)
+		everfreshtest.WantElapsed(t, start, 10*time.Second)
+		everfreshtest.WantRequests(t, o, 3)
 		time.AfterFunc(time.Second, func() { _ = c.Unregister("slow") })
 		if err := c.Ready(t.Context()); err != nil {
 			t.Errorf("Ready = %v, though all that are registered are ready", err)
 		}
-		if err := newCache(t).Ready(ctx); err != nil {
+		if err := everfreshtest.NewCache(t).Ready(ctx); err != nil {
 			t.Errorf("Ready of an empty cache = %v", err)
 		}
 	})
@@ -977,15 +976,15 @@ func TestCacheReadyFetchesWhatNobodyAskedFor(t *testing.T) {
 // itself gone.
 func TestCacheReadyWaitsForWhatNeedsAnUnregisteredOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, (&flightOrigin{}).option())
-		r := register(t, c, "https://a.test/", number, everfresh.WithRequest(
+		c := everfreshtest.NewCache(t, (&everfreshtest.Origin{}).Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithRequest(
 			func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 				_, err := c.Get(ctx, "nobody")
 				return nil, err
 			}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		wantIs(t, r.Ready(ctx), context.DeadlineExceeded)
-		wantIs(t, c.Ready(ctx), context.DeadlineExceeded)
+		everfreshtest.WantIs(t, r.Ready(ctx), context.DeadlineExceeded)
+		everfreshtest.WantIs(t, c.Ready(ctx), context.DeadlineExceeded)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // docsPage is the page for those who come from httprc.
@@ -147,14 +148,14 @@ type docsGetter struct{ urls []string }
 
 func (g *docsGetter) Get(url string) (*http.Response, error) {
 	g.urls = append(g.urls, url)
-	return clientOf(text("x")).Get(url)
+	return everfreshtest.Client(everfreshtest.Text("x")).Get(url)
 }
 
 // TestClientWithOnlyGet: the adapter on the page works.
 func TestClientWithOnlyGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		legacy := new(docsGetter)
-		c := newCache(t)
+		c := everfreshtest.NewCache(t)
 		err := c.Register(contractURL, everfresh.WithFetcher(everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 			return legacy.Get(req.URL.String())
 		})))

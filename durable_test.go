@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/filestore"
 	"github.com/everfresh-go/everfresh/store/sealed"
@@ -75,7 +76,7 @@ func durableHandles(t *testing.T, c *everfresh.Cache, origin string) []*everfres
 	t.Helper()
 	handles := make([]*everfresh.Resource[[]byte], durableResources)
 	for i := range handles {
-		handles[i] = register(t, c, fmt.Sprintf("%s/%d", origin, i), everfresh.Bytes())
+		handles[i] = everfreshtest.Register(t, c, fmt.Sprintf("%s/%d", origin, i), everfresh.Bytes())
 	}
 	return handles
 }
@@ -88,7 +89,7 @@ func TestDurableChild(t *testing.T) {
 		return
 	}
 	s := open(t, os.Getenv(durableDir))
-	c := newCache(t, everfresh.WithStorage(s))
+	c := everfreshtest.NewCache(t, everfresh.WithStorage(s))
 	durableHandles(t, c, os.Getenv(durableOrigin))
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestKilledProcessHasItsValuesBack(t *testing.T) {
 			durableKill(t, kind, dir, origin.URL)
 			origin.Close()
 
-			handles := durableHandles(t, newCache(t, everfresh.WithStorage(open(t, dir))), origin.URL)
+			handles := durableHandles(t, everfreshtest.NewCache(t, everfresh.WithStorage(open(t, dir))), origin.URL)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			for i, r := range handles {

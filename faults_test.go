@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // faultMaxBytes is the limit that a huge answer exceeds.
@@ -260,7 +261,7 @@ func (f *fault) tooMany() {
 
 // hang lets the client's timeout pass.
 func (f *fault) hang() {
-	pause(f.r.Context(), 2*f.timeout)
+	everfreshtest.Sleep(f.r.Context(), 2*f.timeout)
 	panic(http.ErrAbortHandler)
 }
 
@@ -358,12 +359,12 @@ func (f *fault) slow() {
 	ctx := f.r.Context()
 	switch f.rnd.IntN(3) {
 	case 0:
-		pause(ctx, f.timeout/2)
+		everfreshtest.Sleep(ctx, f.timeout/2)
 		f.good()
 	case 1:
 		f.length(len(f.body))
 		f.w.Header().Set("ETag", f.etag)
-		for n := len(f.body)/8 + 1; len(f.body) > 0 && pause(ctx, f.timeout/16); {
+		for n := len(f.body)/8 + 1; len(f.body) > 0 && everfreshtest.Sleep(ctx, f.timeout/16); {
 			n = min(n, len(f.body))
 			f.write(f.body[:n])
 			f.body = f.body[n:]
@@ -372,17 +373,5 @@ func (f *fault) slow() {
 		f.length(len(f.body))
 		f.write(f.body[:f.middle(f.body)])
 		f.hang()
-	}
-}
-
-// pause waits for d; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -17,64 +17,8 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
-
-// A fetchLog answers requests from a list and remembers what it was asked. Its last
-// answer is repeated.
-type fetchLog struct {
-	mu      sync.Mutex
-	answers []http.HandlerFunc
-	seen    []*http.Request
-	bodies  []string
-}
-
-func fetchAnswers(answers ...http.HandlerFunc) *fetchLog { return &fetchLog{answers: answers} }
-
-func (l *fetchLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var data []byte
-	if r.Body != nil {
-		data, _ = io.ReadAll(r.Body)
-	}
-	l.mu.Lock()
-	kept := r.Clone(context.WithoutCancel(r.Context())) // the header is the sender's, and may still change
-	l.seen = append(l.seen, kept)
-	l.bodies = append(l.bodies, string(data))
-	answer := l.answers[min(len(l.seen), len(l.answers))-1]
-	l.mu.Unlock()
-	answer(w, r)
-}
-
-func (l *fetchLog) client() *http.Client { return clientOf(l.ServeHTTP) }
-
-// last returns the last request.
-func (l *fetchLog) last(t *testing.T) *http.Request {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.seen) == 0 {
-		t.Fatal("no request was sent")
-	}
-	return l.seen[len(l.seen)-1]
-}
-
-func (l *fetchLog) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.seen)
-}
-
-// status answers with a code, header fields kv and a short body.
-func status(code int, kv ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for i := 0; i < len(kv); i += 2 {
-			w.Header().Set(kv[i], kv[i+1])
-		}
-		w.WriteHeader(code)
-		if code != http.StatusNoContent && code != http.StatusNotModified {
-			_, _ = io.WriteString(w, "body of the answer")
-		}
-	}
-}
 
 func TestConditionalRequests(t *testing.T) {
 	const (
@@ -87,47 +31,47 @@ func TestConditionalRequests(t *testing.T) {
 		opts        []everfresh.RegisterOption
 		match, date string // of the second request
 	}{
-		{"both validators", text("a", "ETag", etag, "Last-Modified", since), nil, etag, since},
-		{"entity tag", text("a", "ETag", etag), nil, etag, ""},
-		{"date", text("a", "Last-Modified", since), nil, "", since},
-		{"no validator", text("a"), nil, "", ""},
-		{"date that is none, as the origin wrote it", text("a", "Last-Modified", "yesterday"), nil, "", "yesterday"},
+		{"both validators", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since), nil, etag, since},
+		{"entity tag", everfreshtest.Text("a", "ETag", etag), nil, etag, ""},
+		{"date", everfreshtest.Text("a", "Last-Modified", since), nil, "", since},
+		{"no validator", everfreshtest.Text("a"), nil, "", ""},
+		{"date that is none, as the origin wrote it", everfreshtest.Text("a", "Last-Modified", "yesterday"), nil, "", "yesterday"},
 		{
-			"tag of the caller", text("a", "ETag", etag, "Last-Modified", since),
+			"tag of the caller", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{everfresh.WithHeader("If-None-Match", `"mine"`)},
 			`"mine"`, "",
 		},
 		{
-			"date of the caller", text("a", "ETag", etag, "Last-Modified", since),
+			"date of the caller", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{everfresh.WithHeader("If-Modified-Since", since)},
 			"", since,
 		},
 		{
-			"POST", text("a", "ETag", etag, "Last-Modified", since),
+			"POST", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{fetchMethod(http.MethodPost)},
 			"", "",
 		},
 		{
-			"HEAD", text("", "ETag", etag),
+			"HEAD", everfreshtest.Text("", "ETag", etag),
 			[]everfresh.RegisterOption{fetchMethod(http.MethodHead)},
 			etag, "",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			origin := fetchAnswers(tt.first, text("b"))
-			c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), tt.opts...)
+			origin := everfreshtest.NewOrigin(tt.first, everfreshtest.Text("b"))
+			c := everfreshtest.NewCache(t, origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), tt.opts...)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if h := origin.last(t).Header; len(tt.opts) == 0 && (h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "") {
+			if h := origin.Last().Header; len(tt.opts) == 0 && (h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "") {
 				t.Errorf("first request is conditional: %v", h)
 			}
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			h := origin.last(t).Header
+			h := origin.Last().Header
 			if got := strings.Join(h.Values("If-None-Match"), "|"); got != tt.match {
 				t.Errorf("If-None-Match = %q, want %q", got, tt.match)
 			}
@@ -146,13 +90,13 @@ func fetchMethod(method string) everfresh.RegisterOption {
 }
 
 func TestNotModifiedRenewsValidators(t *testing.T) {
-	origin := fetchAnswers(
-		text("a", "ETag", `"1"`, "Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
-		status(http.StatusNotModified, "ETag", `"2"`),
-		status(http.StatusNotModified),
+	origin := everfreshtest.NewOrigin(
+		everfreshtest.Text("a", "ETag", `"1"`, "Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
+		everfreshtest.Status(http.StatusNotModified, "ETag", `"2"`),
+		everfreshtest.Status(http.StatusNotModified),
 	)
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +105,7 @@ func TestNotModifiedRenewsValidators(t *testing.T) {
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		h := origin.last(t).Header
+		h := origin.Last().Header
 		if h.Get("If-None-Match") != want || h.Get("If-Modified-Since") == "" {
 			t.Errorf("validators = %q, %q, want %s and the date", h.Get("If-None-Match"), h.Get("If-Modified-Since"), want)
 		}
@@ -173,13 +117,13 @@ func TestNotModifiedRenewsValidators(t *testing.T) {
 }
 
 func TestValidatorsAreWithheld(t *testing.T) {
-	conditional := func(r *http.Request) bool {
+	conditional := func(r everfreshtest.Request) bool {
 		return r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""
 	}
 	t.Run("after Invalidate", func(t *testing.T) {
-		origin := fetchAnswers(text("a", "ETag", `"1"`))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -189,13 +133,13 @@ func TestValidatorsAreWithheld(t *testing.T) {
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if origin.count() != 2 || conditional(origin.last(t)) {
-			t.Errorf("%d requests, last with %v; want 2, the last without validators", origin.count(), origin.last(t).Header)
+		if origin.Count() != 2 || conditional(origin.Last()) {
+			t.Errorf("%d requests, last with %v; want 2, the last without validators", origin.Count(), origin.Last().Header)
 		}
 	})
 	t.Run("after an untyped key was registered again", func(t *testing.T) {
-		origin := fetchAnswers(text("a", "ETag", `"1"`))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`))
+		c := everfreshtest.NewCache(t, origin.Option())
 		for range 2 {
 			if err := c.Register("https://a.test/"); err != nil {
 				t.Fatal(err)
@@ -204,7 +148,7 @@ func TestValidatorsAreWithheld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := origin.seen[1]; conditional(got) {
+		if got := origin.Requests()[1]; conditional(got) {
 			t.Errorf("the first request after the replacement has validators: %v", got.Header)
 		}
 	})
@@ -215,10 +159,10 @@ func TestAcceptEncodingAndGzip(t *testing.T) {
 	zw := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zw, `{"n":7}`)
 	_ = zw.Close()
-	origin := fetchAnswers(text(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json"))
+	c := everfreshtest.NewCache(t, origin.Option())
 	var seen *http.Response
-	r := register(t, c, "https://a.test/", func(ctx context.Context, resp *http.Response) (map[string]int, error) {
+	r := everfreshtest.Register(t, c, "https://a.test/", func(ctx context.Context, resp *http.Response) (map[string]int, error) {
 		seen = resp
 		return everfresh.JSON[map[string]int]()(ctx, resp)
 	})
@@ -226,7 +170,7 @@ func TestAcceptEncodingAndGzip(t *testing.T) {
 	if err != nil || v["n"] != 7 {
 		t.Fatalf("Get = %v, %v", v, err)
 	}
-	if got := origin.last(t).Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"gzip"}) {
+	if got := origin.Last().Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"gzip"}) {
 		t.Errorf("Accept-Encoding = %q, want gzip", got)
 	}
 	if st := r.Status(); st.Bytes != 7 {
@@ -243,9 +187,9 @@ func TestDecoderSeesNoContentEncoding(t *testing.T) {
 	zw := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zw, "x")
 	_ = zw.Close()
-	origin := fetchAnswers(text(packed.String(), "Content-Encoding", "gzip"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (string, error) {
+	origin := everfreshtest.NewOrigin(everfreshtest.Text(packed.String(), "Content-Encoding", "gzip"))
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (string, error) {
 		return resp.Header.Get("Content-Encoding") + "/" + resp.Header.Get("Content-Length"), nil
 	})
 	if v, err := r.Get(t.Context()); v != "/" || err != nil {
@@ -254,33 +198,33 @@ func TestDecoderSeesNoContentEncoding(t *testing.T) {
 }
 
 func TestAcceptEncodingOfTheCallerStays(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithHeader("Accept-Encoding", "identity"))
-	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithHeader("Accept-Encoding", "identity"))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
+	if got := origin.Last().Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
 		t.Errorf("Accept-Encoding = %q, want identity", got)
 	}
 }
 
 func TestHeadersOfCacheGroupAndResource(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithHeader("x-from", "cache"))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithHeader("x-from", "cache"))
 	group := everfresh.Options(everfresh.WithHeader("X-From", "group"))
-	r := register(t, c, "https://a.test/1", everfresh.Bytes(), group, everfresh.WithHeader("X-From", "resource"))
+	r := everfreshtest.Register(t, c, "https://a.test/1", everfresh.Bytes(), group, everfresh.WithHeader("X-From", "resource"))
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("X-From"); !slices.Equal(got, []string{"cache", "group", "resource"}) {
+	if got := origin.Last().Header.Values("X-From"); !slices.Equal(got, []string{"cache", "group", "resource"}) {
 		t.Errorf("X-From = %q", got)
 	}
-	other := register(t, c, "https://a.test/2", everfresh.Bytes())
+	other := everfreshtest.Register(t, c, "https://a.test/2", everfresh.Bytes())
 	if _, err := other.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("X-From"); !slices.Equal(got, []string{"cache"}) {
+	if got := origin.Last().Header.Values("X-From"); !slices.Equal(got, []string{"cache"}) {
 		t.Errorf("X-From of another resource = %q", got)
 	}
 }
@@ -288,15 +232,15 @@ func TestHeadersOfCacheGroupAndResource(t *testing.T) {
 // A program may build its request once and return it each time: neither headers nor
 // validators of one refresh may be found in it by the next.
 func TestBuiltRequestIsNotModified(t *testing.T) {
-	origin := fetchAnswers(text("a", "ETag", `"1"`), status(http.StatusNotModified))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`), everfreshtest.Status(http.StatusNotModified))
 	template, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template.Header.Set("X-Own", "1")
 	want := maps.Clone(template.Header)
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(),
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(),
 		everfresh.WithHeader("X-Added", "1"),
 		everfresh.WithRequest(func(context.Context, *everfresh.Snapshot[any]) (*http.Request, error) { return template, nil }))
 	for i := range 3 {
@@ -307,16 +251,16 @@ func TestBuiltRequestIsNotModified(t *testing.T) {
 	if !maps.EqualFunc(template.Header, want, slices.Equal) {
 		t.Errorf("header of the built request became %v, was %v", template.Header, want)
 	}
-	if got := origin.last(t).Header.Values("X-Added"); len(got) != 1 {
+	if got := origin.Last().Header.Values("X-Added"); len(got) != 1 {
 		t.Errorf("X-Added was sent %d times", len(got))
 	}
 }
 
 func TestBuiltRequest(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option())
 	var prevs []string
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"), everfresh.WithPrefetch(false),
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"), everfresh.WithPrefetch(false),
 		everfresh.WithRequest(func(ctx context.Context, prev *everfresh.Snapshot[any]) (*http.Request, error) {
 			v := "none"
 			if prev != nil {
@@ -335,9 +279,9 @@ func TestBuiltRequest(t *testing.T) {
 	if !slices.Equal(prevs, []string{"none", "a"}) {
 		t.Errorf("prev = %q", prevs)
 	}
-	got := origin.last(t)
-	if got.Method != http.MethodPost || got.URL.String() != "https://b.test/p?q=1" || origin.bodies[1] != "prev=a" {
-		t.Errorf("sent %s %s with body %q", got.Method, got.URL, origin.bodies[1])
+	got := origin.Last()
+	if got.Method != http.MethodPost || got.URL.String() != "https://b.test/p?q=1" || origin.Requests()[1].Sent != "prev=a" {
+		t.Errorf("sent %s %s with body %q", got.Method, got.URL, origin.Requests()[1].Sent)
 	}
 	if got.Header.Get("X-Built") != "1" || got.Header.Get("X-Option") != "1" {
 		t.Errorf("header = %v", got.Header)
@@ -346,9 +290,9 @@ func TestBuiltRequest(t *testing.T) {
 
 func TestStatuses(t *testing.T) {
 	for _, code := range []int{200, 203} {
-		origin := fetchAnswers(status(code))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Status(code))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "body of the answer" || err != nil {
 			t.Errorf("%d: Get = %q, %v", code, v, err)
 		}
@@ -357,9 +301,9 @@ func TestStatuses(t *testing.T) {
 		}
 	}
 	for _, code := range []int{201, 202, 204, 205, 206, 226, 300, 304, 400, 401, 403, 404, 410, 418, 429, 500, 502, 503, 504, 599, 999} {
-		origin := fetchAnswers(text("old"), status(code, "X-Why", "because"))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("old"), everfreshtest.Status(code, "X-Why", "because"))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -385,18 +329,18 @@ func TestUnexpected304(t *testing.T) {
 		opt   everfresh.RegisterOption
 	}{
 		{"no value", nil, everfresh.WithPrefetch(true)},
-		{"value without validators", text("old"), everfresh.WithPrefetch(true)},
-		{"POST", text("old", "ETag", `"1"`), fetchMethod(http.MethodPost)},
+		{"value without validators", everfreshtest.Text("old"), everfresh.WithPrefetch(true)},
+		{"POST", everfreshtest.Text("old", "ETag", `"1"`), fetchMethod(http.MethodPost)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			answers := []http.HandlerFunc{tt.first, status(http.StatusNotModified)}
+			answers := []http.HandlerFunc{tt.first, everfreshtest.Status(http.StatusNotModified)}
 			if tt.first == nil {
 				answers = answers[1:]
 			}
-			origin := fetchAnswers(answers...)
-			c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), tt.opt)
+			origin := everfreshtest.NewOrigin(answers...)
+			c := everfreshtest.NewCache(t, origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), tt.opt)
 			var err error
 			for range len(answers) {
 				err = r.Refresh(t.Context())
@@ -436,8 +380,8 @@ func TestFetcherResults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newCache(t)
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(tt.fetch))
+			c := everfreshtest.NewCache(t)
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(tt.fetch))
 			v, err := r.Get(t.Context())
 			if tt.want == "" {
 				if err != nil || string(v) != tt.value {
@@ -464,8 +408,8 @@ func (b fetchBroken) Read([]byte) (int, error) { return 0, b.err }
 func TestUselessBodiesAreClosed(t *testing.T) {
 	for _, code := range []int{200, 500} {
 		closed := make(chan struct{})
-		c := newCache(t, everfresh.WithMaxBytes(4))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(everfresh.FetcherFunc(
+		c := everfreshtest.NewCache(t, everfresh.WithMaxBytes(4))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(everfresh.FetcherFunc(
 			func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: code, Body: &fetchBody{closed: closed}}, nil
 			})))
@@ -494,7 +438,7 @@ func (b *fetchBody) Close() error {
 }
 
 func TestWithFetcherAndHTTPClientExcludeEachOther(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(&http.Client{}),
 		everfresh.WithFetcher(everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { return nil, nil })))
 	if err == nil || !strings.Contains(err.Error(), "exclude") {
@@ -504,7 +448,7 @@ func TestWithFetcherAndHTTPClientExcludeEachOther(t *testing.T) {
 
 // Middleware stands in the order cache, group, resource, and sees the engine's fields.
 func TestMiddlewareAroundTheFetcher(t *testing.T) {
-	origin := fetchAnswers(text("a"))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
 	var order []string
 	mark := func(name string) func(everfresh.Fetcher) everfresh.Fetcher {
 		return func(next everfresh.Fetcher) everfresh.Fetcher {
@@ -514,8 +458,8 @@ func TestMiddlewareAroundTheFetcher(t *testing.T) {
 			})
 		}
 	}
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithMiddleware(mark("cache")))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithMiddleware(mark("resource")),
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithMiddleware(mark("cache")))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithMiddleware(mark("resource")),
 		everfresh.Options(everfresh.WithMiddleware(mark("group"))))
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
@@ -533,11 +477,11 @@ func TestHTTPClientIsCopied(t *testing.T) {
 		asked.Add(1)
 		return http.ErrUseLastResponse
 	}
-	origin := fetchAnswers(status(http.StatusFound, "Location", "/next"), text("a"), status(http.StatusFound, "Location", "/next"), text("b"))
-	transport := &fetchTransport{origin.client().Transport}
+	origin := everfreshtest.NewOrigin(everfreshtest.Status(http.StatusFound, "Location", "/next"), everfreshtest.Text("a"), everfreshtest.Status(http.StatusFound, "Location", "/next"), everfreshtest.Text("b"))
+	transport := &fetchTransport{origin.Client().Transport}
 	client := &http.Client{Transport: transport, CheckRedirect: own, Timeout: time.Hour}
-	c := newCache(t)
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
+	c := everfreshtest.NewCache(t)
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
 	if v, err := r.Get(t.Context()); string(v) != "a" || err != nil {
 		t.Fatalf("Get = %q, %v, want the redirect followed", v, err)
 	}
@@ -559,10 +503,10 @@ const fetchProxyEnv = "EVERFRESH_TEST_PROXIED_ORIGIN"
 // A caller's timeout on its client is kept, and tells of itself.
 func TestTimeoutOfTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		client := everfreshtest.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		client.Timeout = 2 * time.Second
-		c := newCache(t)
-		r := register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
+		c := everfreshtest.NewCache(t)
+		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
 		start := time.Now()
 		_, err := r.Get(t.Context())
 		if took := time.Since(start); took != 2*time.Second {

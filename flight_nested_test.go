@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A nestedGet gets what a resource needs of another one, with the ctx of its callback.
@@ -24,7 +25,7 @@ func nestedWays() map[string]func(t *testing.T, c *everfresh.Cache, url string, 
 	type resource = *everfresh.Resource[[]byte]
 	return map[string]func(*testing.T, *everfresh.Cache, string, nestedGet) resource{
 		"request": func(t *testing.T, c *everfresh.Cache, url string, get nestedGet) resource {
-			return register(t, c, url, everfresh.Bytes(), everfresh.WithRequest(
+			return everfreshtest.Register(t, c, url, everfresh.Bytes(), everfresh.WithRequest(
 				func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 					if err := get(ctx); err != nil {
 						return nil, err
@@ -33,7 +34,7 @@ func nestedWays() map[string]func(t *testing.T, c *everfresh.Cache, url string, 
 				}))
 		},
 		"middleware": func(t *testing.T, c *everfresh.Cache, url string, get nestedGet) resource {
-			return register(t, c, url, everfresh.Bytes(), everfresh.WithMiddleware(
+			return everfreshtest.Register(t, c, url, everfresh.Bytes(), everfresh.WithMiddleware(
 				func(next everfresh.Fetcher) everfresh.Fetcher {
 					return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 						if err := get(req.Context()); err != nil {
@@ -44,7 +45,7 @@ func nestedWays() map[string]func(t *testing.T, c *everfresh.Cache, url string, 
 				}))
 		},
 		"decoder": func(t *testing.T, c *everfresh.Cache, url string, get nestedGet) resource {
-			return register(t, c, url, func(ctx context.Context, resp *http.Response) ([]byte, error) {
+			return everfreshtest.Register(t, c, url, func(ctx context.Context, resp *http.Response) ([]byte, error) {
 				if err := get(ctx); err != nil {
 					return nil, err
 				}
@@ -78,9 +79,9 @@ func nestedOf(r **everfresh.Resource[[]byte]) nestedGet {
 func nestedNothing(context.Context) error { return nil }
 
 // narrow are the options of a cache that does one thing at a time.
-func narrow(o *flightOrigin, opts ...everfresh.CacheOption) []everfresh.CacheOption {
+func narrow(o *everfreshtest.Origin, opts ...everfresh.CacheOption) []everfresh.CacheOption {
 	return append([]everfresh.CacheOption{
-		everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), everfresh.WithJitter(0), o.option(),
+		everfresh.WithWorkers(1), everfresh.WithMaxPerHost(1), everfresh.WithJitter(0), o.Option(),
 	}, opts...)
 }
 
@@ -93,7 +94,7 @@ func wantCycle(t *testing.T, err error, start time.Time) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error = %v: it was a timeout that found the cycle", err)
 	}
-	wantElapsed(t, start, 0)
+	everfreshtest.WantElapsed(t, start, 0)
 }
 
 func TestNestedChainNeedsOneWorkerAndOneSlot(t *testing.T) {
@@ -101,8 +102,8 @@ func TestNestedChainNeedsOneWorkerAndOneSlot(t *testing.T) {
 		for _, order := range []string{"abc", "cba", "bac"} {
 			t.Run(fmt.Sprintf("prefetch=%v,order=%s", prefetch, order), func(t *testing.T) {
 				eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-					o := &flightOrigin{delay: 10 * time.Millisecond}
-					c := newCache(t, narrow(o, everfresh.WithPrefetch(false))...)
+					o := &everfreshtest.Origin{Delay: 10 * time.Millisecond}
+					c := everfreshtest.NewCache(t, narrow(o, everfresh.WithPrefetch(false))...)
 					rs := make(map[rune]*everfresh.Resource[[]byte])
 					for _, name := range order {
 						rs[name] = add(c, fmt.Sprintf("https://one.test/%c", name), func(ctx context.Context) error {
@@ -122,8 +123,8 @@ func TestNestedChainNeedsOneWorkerAndOneSlot(t *testing.T) {
 					if _, err := rs['a'].Get(t.Context()); err != nil {
 						t.Error(err)
 					}
-					wantElapsed(t, start, 30*time.Millisecond)
-					wantRequests(t, o, 3)
+					everfreshtest.WantElapsed(t, start, 30*time.Millisecond)
+					everfreshtest.WantRequests(t, o, 3)
 				})
 			})
 		}
@@ -132,13 +133,13 @@ func TestNestedChainNeedsOneWorkerAndOneSlot(t *testing.T) {
 
 func TestNestedCycleOfOne(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		c := newCache(t, narrow(&flightOrigin{}, everfresh.WithPrefetch(false))...)
+		c := everfreshtest.NewCache(t, narrow(&everfreshtest.Origin{}, everfresh.WithPrefetch(false))...)
 		var a *everfresh.Resource[[]byte]
 		a = add(c, "https://one.test/a", nestedOf(&a))
 		start := time.Now()
 		_, err := a.Get(t.Context())
 		wantCycle(t, err, start)
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 	})
 }
 
@@ -146,7 +147,7 @@ func TestNestedCycles(t *testing.T) {
 	for n := 2; n <= 4; n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-				c := newCache(t, narrow(&flightOrigin{}, everfresh.WithPrefetch(false))...)
+				c := everfreshtest.NewCache(t, narrow(&everfreshtest.Origin{}, everfresh.WithPrefetch(false))...)
 				rs := make([]*everfresh.Resource[[]byte], n)
 				for i := range rs {
 					rs[i] = add(c, fmt.Sprintf("https://one.test/%d", i), nestedOf(&rs[(i+1)%n]))
@@ -166,8 +167,8 @@ func TestNestedCycles(t *testing.T) {
 
 func TestNestedCycleOfTwoCallersAtOnce(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithPrefetch(false))
 		var a, b *everfresh.Resource[[]byte]
 		var both sync.WaitGroup // both callbacks run before either needs the other
 		both.Add(2)
@@ -197,7 +198,7 @@ func TestNestedCycleOfTwoCallersAtOnce(t *testing.T) {
 func TestNestedCycleThroughTheFlightThatFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		add := nestedWays()["decoder"]
-		c := newCache(t, (&flightOrigin{}).option(), everfresh.WithPrefetch(false))
+		c := everfreshtest.NewCache(t, (&everfreshtest.Origin{}).Option(), everfresh.WithPrefetch(false))
 		begun := make(chan struct{})
 		var a, b, x *everfresh.Resource[[]byte]
 		a = add(t, c, "https://one.test/a", nestedOf(&x))
@@ -247,7 +248,7 @@ func TestNestedCycleIsFoundByEveryMethod(t *testing.T) {
 	for name, get := range ways {
 		t.Run(name, func(t *testing.T) {
 			eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-				c := newCache(t, narrow(&flightOrigin{}, everfresh.WithPrefetch(false))...)
+				c := everfreshtest.NewCache(t, narrow(&everfreshtest.Origin{}, everfresh.WithPrefetch(false))...)
 				var a, b *everfresh.Resource[[]byte]
 				a = add(c, "https://one.test/a", func(ctx context.Context) error { return get(ctx, c, b) })
 				b = add(c, "https://one.test/b", func(ctx context.Context) error { return get(ctx, c, a) })
@@ -262,7 +263,7 @@ func TestNestedCycleIsFoundByEveryMethod(t *testing.T) {
 func TestNestedCycleMendsWhenItIsBroken(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
 		var broken atomic.Bool
-		c := newCache(t, narrow(&flightOrigin{}, everfresh.WithPrefetch(false))...)
+		c := everfreshtest.NewCache(t, narrow(&everfreshtest.Origin{}, everfresh.WithPrefetch(false))...)
 		var a, b *everfresh.Resource[[]byte]
 		a = add(c, "https://one.test/a", nestedOf(&b))
 		b = add(c, "https://one.test/b", func(ctx context.Context) error {
@@ -284,7 +285,7 @@ func TestNestedCycleMendsWhenItIsBroken(t *testing.T) {
 func TestNestedGetOfOwnValueIsNoCycle(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
 		var again atomic.Bool
-		c := newCache(t, narrow(&flightOrigin{})...)
+		c := everfreshtest.NewCache(t, narrow(&everfreshtest.Origin{})...)
 		var a *everfresh.Resource[[]byte]
 		a = add(c, "https://one.test/a", func(ctx context.Context) error {
 			if !again.Load() {
@@ -304,8 +305,8 @@ func TestNestedGetOfOwnValueIsNoCycle(t *testing.T) {
 
 func TestNestedGetTakesOverParkedFlight(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{}
-		c := newCache(t, narrow(o)...)
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, narrow(o)...)
 		var b *everfresh.Resource[[]byte]
 		go1 := make(chan struct{})
 		a := add(c, "https://one.test/a", func(ctx context.Context) error {
@@ -327,28 +328,28 @@ func TestNestedGetTakesOverParkedFlight(t *testing.T) {
 		if err := other.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantElapsed(t, start, 0)
-		wantRequests(t, o, 3)
+		everfreshtest.WantElapsed(t, start, 0)
+		everfreshtest.WantRequests(t, o, 3)
 	})
 }
 
 func TestNestedGetOfReadyValueDoesNotWait(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithMaxPerHost(1))
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithMaxPerHost(1))
 		b := add(c, "https://one.test/b", nestedNothing)
 		if err := b.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		a := add(c, "https://two.test/a", nestedOf(&b))
-		stuck := &flightOrigin{hang: true}
-		hanging := register(t, c, "https://one.test/hanging", everfresh.Bytes(), stuck.option())
+		stuck := &everfreshtest.Origin{Hang: true}
+		hanging := everfreshtest.Register(t, c, "https://one.test/hanging", everfresh.Bytes(), stuck.Option())
 		start := time.Now()
 		if _, err := a.Get(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantElapsed(t, start, 0)
-		wantRequests(t, o, 2)
+		everfreshtest.WantElapsed(t, start, 0)
+		everfreshtest.WantRequests(t, o, 2)
 		if !hanging.Status().Fetching {
 			t.Error("the host is not busy: the test shows nothing")
 		}
@@ -357,8 +358,8 @@ func TestNestedGetOfReadyValueDoesNotWait(t *testing.T) {
 
 func TestNestedWaitEndsWithTheOuterRefresh(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{delay: 5 * time.Second}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithPrefetch(false),
+		o := &everfreshtest.Origin{Delay: 5 * time.Second}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithPrefetch(false),
 			everfresh.WithTimeout(7*time.Second), everfresh.WithBackoff(time.Hour, time.Hour))
 		slow := add(c, "https://one.test/b", func(ctx context.Context) error {
 			select {
@@ -368,7 +369,7 @@ func TestNestedWaitEndsWithTheOuterRefresh(t *testing.T) {
 				return ctx.Err()
 			}
 		})
-		bounded := register(t, c, "https://one.test/a", everfresh.Bytes(), everfresh.WithTimeout(time.Second),
+		bounded := everfreshtest.Register(t, c, "https://one.test/a", everfresh.Bytes(), everfresh.WithTimeout(time.Second),
 			everfresh.WithRequest(func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 				if err := nestedOf(&slow)(ctx); err != nil {
 					return nil, err
@@ -377,25 +378,25 @@ func TestNestedWaitEndsWithTheOuterRefresh(t *testing.T) {
 			}))
 		start := time.Now()
 		_, err := bounded.Get(t.Context())
-		wantElapsed(t, start, time.Second)
-		wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+		everfreshtest.WantElapsed(t, start, time.Second)
+		everfreshtest.WantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
 		if _, err := slow.Get(t.Context()); err != nil {
 			t.Errorf("the inner fetch died with the outer one: %v", err)
 		}
-		wantElapsed(t, start, 6*time.Second)
+		everfreshtest.WantElapsed(t, start, 6*time.Second)
 	})
 }
 
 func TestNestedFailureIsTheOuterCause(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{code: http.StatusTeapot}
-		good := &flightOrigin{}
-		c := newCache(t, good.option(), everfresh.WithPrefetch(false))
-		b := register(t, c, "https://one.test/b", everfresh.Bytes(), o.option())
+		o := &everfreshtest.Origin{Code: http.StatusTeapot}
+		good := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, good.Option(), everfresh.WithPrefetch(false))
+		b := everfreshtest.Register(t, c, "https://one.test/b", everfresh.Bytes(), o.Option())
 		a := add(c, "https://one.test/a", nestedOf(&b))
 		_, err := a.Get(t.Context())
 		var se *everfresh.StatusError
-		if !errors.As(err, &se) || se.Code != http.StatusTeapot || refreshErrorOf(t, err).Key != a.Key() {
+		if !errors.As(err, &se) || se.Code != http.StatusTeapot || everfreshtest.RefreshError(t, err).Key != a.Key() {
 			t.Errorf("Get = %v, want the failure of the one inside", err)
 		}
 	})
@@ -403,8 +404,8 @@ func TestNestedFailureIsTheOuterCause(t *testing.T) {
 
 func TestNestedGetsShareOneFetch(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{delay: time.Millisecond}
-		c := newCache(t, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Delay: time.Millisecond}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithPrefetch(false))
 		token := add(c, "https://one.test/token", nestedNothing)
 		for i := range 20 {
 			add(c, fmt.Sprintf("https://h%d.test/", i), func(ctx context.Context) error {
@@ -423,14 +424,14 @@ func TestNestedGetsShareOneFetch(t *testing.T) {
 		if err := c.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantRequests(t, o, 21)
+		everfreshtest.WantRequests(t, o, 21)
 	})
 }
 
 func TestNestedRefreshFollowsTheFlightUnderWay(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t, o.option(), everfresh.WithWorkers(2), everfresh.WithMaxPerHost(2), everfresh.WithJitter(0),
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithWorkers(2), everfresh.WithMaxPerHost(2), everfresh.WithJitter(0),
 			everfresh.WithPrefetch(false))
 		b := add(c, "https://one.test/b", nestedNothing)
 		a := add(c, "https://one.test/a", func(ctx context.Context) error {
@@ -453,23 +454,23 @@ func TestNestedRefreshFollowsTheFlightUnderWay(t *testing.T) {
 		if d := time.Since(start); d > 4*time.Second {
 			t.Errorf("took %v", d)
 		}
-		wantRequests(t, o, 3)
+		everfreshtest.WantRequests(t, o, 3)
 	})
 }
 
 func TestNestedWaitEndsWithUnregister(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o, stuck := &flightOrigin{}, &flightOrigin{hang: true}
-		c := newCache(t, o.option(), everfresh.WithWorkers(1), everfresh.WithPrefetch(false))
-		b := register(t, c, "https://one.test/b", everfresh.Bytes(), stuck.option())
+		o, stuck := &everfreshtest.Origin{}, &everfreshtest.Origin{Hang: true}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithWorkers(1), everfresh.WithPrefetch(false))
+		b := everfreshtest.Register(t, c, "https://one.test/b", everfresh.Bytes(), stuck.Option())
 		a := add(c, "https://one.test/a", nestedOf(&b))
 		start := time.Now()
 		time.AfterFunc(time.Second, func() { _ = c.Unregister(b.Key()) })
 		_, err := a.Get(t.Context())
-		wantElapsed(t, start, time.Second)
-		wantIs(t, err, everfresh.ErrNotReady, everfresh.ErrNotRegistered)
+		everfreshtest.WantElapsed(t, start, time.Second)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady, everfresh.ErrNotRegistered)
 		synctest.Wait()
-		if now, _ := stuck.busy(); now != 0 {
+		if now, _ := stuck.Busy(); now != 0 {
 			t.Error("the inner fetch goes on")
 		}
 	})
@@ -477,30 +478,30 @@ func TestNestedWaitEndsWithUnregister(t *testing.T) {
 
 func TestNestedReadyRunsInTheCallersTurn(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o := &flightOrigin{}
-		c := newCache(t, narrow(o, everfresh.WithPrefetch(false))...)
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, narrow(o, everfresh.WithPrefetch(false))...)
 		b := add(c, "https://one.test/b", nestedNothing)
 		a := add(c, "https://one.test/a", func(ctx context.Context) error { return b.Ready(ctx) })
 		start := time.Now()
 		if _, err := a.Get(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 	})
 }
 
 func TestNestedReadyWaitsThroughFailures(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		o, inner := &flightOrigin{}, &flightOrigin{code: http.StatusBadGateway}
-		c := newCache(t, narrow(o, everfresh.WithPrefetch(false), everfresh.WithBackoff(time.Second, time.Second))...)
-		b := register(t, c, "https://one.test/b", everfresh.Bytes(), inner.option())
+		o, inner := &everfreshtest.Origin{}, &everfreshtest.Origin{Code: http.StatusBadGateway}
+		c := everfreshtest.NewCache(t, narrow(o, everfresh.WithPrefetch(false), everfresh.WithBackoff(time.Second, time.Second))...)
+		b := everfreshtest.Register(t, c, "https://one.test/b", everfresh.Bytes(), inner.Option())
 		a := add(c, "https://one.test/a", func(ctx context.Context) error { return b.Ready(ctx) })
-		time.AfterFunc(2500*time.Millisecond, func() { inner.with(func(o *flightOrigin) { o.code = 0 }) })
+		time.AfterFunc(2500*time.Millisecond, func() { inner.Set(func(o *everfreshtest.Origin) { o.Code = 0 }) })
 		start := time.Now()
 		if _, err := a.Get(t.Context()); err != nil { // a keeps the only worker meanwhile
 			t.Error(err)
 		}
-		wantElapsed(t, start, 3*time.Second)
-		wantRequests(t, inner, 4)
+		everfreshtest.WantElapsed(t, start, 3*time.Second)
+		everfreshtest.WantRequests(t, inner, 4)
 	})
 }

@@ -18,167 +18,11 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A warmOrigin is an origin in process that remembers what it was asked.
-type warmOrigin struct {
-	mu     sync.Mutex
-	body   string
-	header http.Header // of every answer
-	down   bool
-	delay  time.Duration
-	asked  []warmRequest
-}
-
-type warmRequest struct {
-	at     time.Time
-	url    string
-	header http.Header
-}
-
-var errWarmDown = errors.New("origin is down")
-
-func newWarmOrigin(body string, kv ...string) *warmOrigin {
-	o := &warmOrigin{body: body, header: http.Header{}}
-	for i := 0; i < len(kv); i += 2 {
-		o.header.Set(kv[i], kv[i+1])
-	}
-	return o
-}
-
-func (o *warmOrigin) set(change func(*warmOrigin)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	change(o)
-}
-
-func (o *warmOrigin) requests() []warmRequest {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.asked)
-}
-
-func (o *warmOrigin) client() everfresh.Option {
-	return everfresh.WithHTTPClient(&http.Client{Transport: o})
-}
-
-// RoundTrip answers 304 if the request carries the ETag.
-func (o *warmOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	o.mu.Lock()
-	o.asked = append(o.asked, warmRequest{time.Now(), req.URL.String(), req.Header.Clone()})
-	body, header, down, delay := o.body, o.header.Clone(), o.down, o.delay
-	o.mu.Unlock()
-	if !warmSleep(req.Context(), delay) {
-		return nil, req.Context().Err()
-	}
-	if down {
-		return nil, errWarmDown
-	}
-	resp := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: req}
-	if etag := header.Get("Etag"); etag != "" && req.Header.Get("If-None-Match") == etag {
-		resp.StatusCode, body = http.StatusNotModified, ""
-	}
-	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-	return resp, nil
-}
-
-// warmSleep reports whether ctx let it sleep for d.
-func warmSleep(ctx context.Context, d time.Duration) bool {
-	if d == 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// A faultyStore calls hooks before it does what its embedded store does.
-type faultyStore struct {
-	store.Storage
-	mu                     sync.Mutex
-	onLoad, onSave, onDrop func(ctx context.Context, key string) error
-	loads, saves, drops    int
-}
-
-// faulty returns a store without faults in front of an empty one.
-func faulty() *faultyStore { return &faultyStore{Storage: new(store.Memory)} }
-
-func (s *faultyStore) set(change func(*faultyStore)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(s)
-}
-
-// fail makes every call call hook first.
-func (s *faultyStore) fail(hook func(context.Context, string) error) {
-	s.set(func(s *faultyStore) { s.onLoad, s.onSave, s.onDrop = hook, hook, hook })
-}
-
-func (s *faultyStore) before(ctx context.Context, key string, n *int, hook *func(context.Context, string) error) error {
-	s.mu.Lock()
-	*n++
-	f := *hook
-	s.mu.Unlock()
-	if f == nil {
-		return nil
-	}
-	return f(ctx, key)
-}
-
-func (s *faultyStore) Load(ctx context.Context, key string) (store.Item, error) {
-	if err := s.before(ctx, key, &s.loads, &s.onLoad); err != nil {
-		return store.Item{}, err
-	}
-	return s.Storage.Load(ctx, key)
-}
-
-func (s *faultyStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if err := s.before(ctx, key, &s.saves, &s.onSave); err != nil {
-		return "", err
-	}
-	return s.Storage.Store(ctx, key, value, cond)
-}
-
-func (s *faultyStore) Delete(ctx context.Context, key string, cond store.Condition) error {
-	if err := s.before(ctx, key, &s.drops, &s.onDrop); err != nil {
-		return err
-	}
-	return s.Storage.Delete(ctx, key, cond)
-}
-
-// count returns how often each method was called.
-func (s *faultyStore) count() (loads, saves, drops int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.loads, s.saves, s.drops
-}
-
 // The faults of a store.
-
-// blackHole takes calls and does not answer before their context ends.
-func blackHole(ctx context.Context, _ string) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func slowBy(d time.Duration) func(context.Context, string) error {
-	return func(ctx context.Context, _ string) error {
-		if !warmSleep(ctx, d) {
-			return ctx.Err()
-		}
-		return nil
-	}
-}
-
-func storeDown(context.Context, string) error { return store.ErrUnavailable }
-
-func storePanics(context.Context, string) error { panic("store is broken") }
 
 // warmName is the name of the record of key. It is part of the format: other versions
 // of the module look for records under the same name.
@@ -230,14 +74,6 @@ func warmRecord(key, body string, age, life time.Duration) *everfresh.Record {
 	}
 }
 
-// restart closes c, which must have no error, and waits.
-func warmClose(t testing.TB, c *everfresh.Cache) {
-	t.Helper()
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // warmGetValue gets the value and reports how long that took.
 func warmGetValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Duration) {
 	t.Helper()
@@ -251,7 +87,7 @@ func warmGetValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Dur
 
 // warmStorageErrors returns the storage errors that l heard, and checks that sink and
 // observer heard the same.
-func warmStorageErrors(t testing.TB, l *listener) (errs []*everfresh.RefreshError) {
+func warmStorageErrors(t testing.TB, l *everfreshtest.Recorder) (errs []*everfresh.RefreshError) {
 	t.Helper()
 	synctest.Wait()
 	for _, ev := range l.Events("storage") {
@@ -277,24 +113,24 @@ func warmStorageErrors(t testing.TB, l *listener) (errs []*everfresh.RefreshErro
 func TestWarmStartServesFreshTyped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("body", "Cache-Control", "max-age=3600", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT")
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client()}
+		o := everfreshtest.NewBody("body", "Cache-Control", "max-age=3600", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT")
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.Option()}
 		start := time.Now()
 
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		first, _ := warmGetValue(t, r)
 		before := r.Status()
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		time.Sleep(10 * time.Minute)
 
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
 		v, took := warmGetValue(t, r)
 		if v != first || took != 0 {
 			t.Errorf("Get = %q after %v, want %q at once", v, took, first)
 		}
 		synctest.Wait()
-		if n := len(o.requests()); n != 1 {
+		if n := len(o.Requests()); n != 1 {
 			t.Errorf("%d requests, want the first one only", n)
 		}
 		after := r.Status()
@@ -308,11 +144,11 @@ func TestWarmStartServesFreshTyped(t *testing.T) {
 		}
 
 		time.Sleep(50*time.Minute + time.Second)
-		asked := o.requests()
-		if len(asked) != 2 || !asked[1].at.Equal(start.Add(time.Hour)) {
+		asked := o.Requests()
+		if len(asked) != 2 || !asked[1].At.Equal(start.Add(time.Hour)) {
 			t.Fatalf("%d requests, want a second one after an hour", len(asked))
 		}
-		if h := asked[1].header; h.Get("If-None-Match") != `"e"` || h.Get("If-Modified-Since") != "Mon, 24 Nov 2025 15:00:00 GMT" {
+		if h := asked[1].Header; h.Get("If-None-Match") != `"e"` || h.Get("If-Modified-Since") != "Mon, 24 Nov 2025 15:00:00 GMT" {
 			t.Errorf("the first request after the restart has header %v", h)
 		}
 		snap := r.Snapshot()
@@ -328,9 +164,9 @@ func TestWarmStartServesFreshTyped(t *testing.T) {
 func TestWarmStartServesFreshUntyped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("new")
+		o := everfreshtest.NewBody("new")
 		warmPut(t, mem, warmRecord(warmURL, "old", 10*time.Minute, time.Hour))
-		c := newCache(t, everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client())
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfresh.WithJitter(0), o.Option())
 		if err := c.Register(warmURL, everfresh.WithTransformer(everfresh.TransformFunc(
 			func(url string, resp *http.Response) (any, error) {
 				b, err := io.ReadAll(resp.Body)
@@ -343,7 +179,7 @@ func TestWarmStartServesFreshUntyped(t *testing.T) {
 			t.Errorf("Get = %v, %v after %v", v, err, time.Since(start))
 		}
 		time.Sleep(50*time.Minute - 1)
-		if n := len(o.requests()); n != 0 {
+		if n := len(o.Requests()); n != 0 {
 			t.Errorf("%d requests while the record was fresh", n)
 		}
 		time.Sleep(time.Second)
@@ -358,17 +194,17 @@ func TestWarmStartServesFreshUntyped(t *testing.T) {
 func TestWarmStartOfLazyResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("new")
+		o := everfreshtest.NewBody("new")
 		warmPut(t, mem, warmRecord("stored", "old", time.Minute, time.Hour))
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithPrefetch(false))
-		stored := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("stored"))
-		other := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithPrefetch(false))
+		stored := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("stored"))
+		other := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
 		time.Sleep(time.Minute)
 		if v, ok := stored.Peek(); string(v) != "old" || !ok {
 			t.Errorf("Peek = %q, %t", v, ok)
 		}
-		if st := other.Status(); st.Ready || st.Fetching || len(o.requests()) != 0 {
-			t.Errorf("%d requests, status %+v; want none before the first Get", len(o.requests()), st)
+		if st := other.Status(); st.Ready || st.Fetching || len(o.Requests()) != 0 {
+			t.Errorf("%d requests, status %+v; want none before the first Get", len(o.Requests()), st)
 		}
 		if v, _ := warmGetValue(t, other); v != "new" {
 			t.Errorf("Get = %q", v)
@@ -415,20 +251,22 @@ func TestWarmStartKeepsNextRefresh(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := newWarmOrigin("body", append(tt.header, "Etag", `"e"`)...)
-				o.delay = tt.delay
-				opts := []everfresh.CacheOption{everfresh.WithStorage(new(store.Memory)), everfresh.WithJitter(0), o.client()}
+				o := everfreshtest.NewBody("body", append(tt.header, "Etag", `"e"`)...)
+				o.Delay = tt.delay
+				opts := []everfresh.CacheOption{everfresh.WithStorage(new(store.Memory)), everfresh.WithJitter(0), o.Option()}
 				if tt.option != nil {
 					opts = append(opts, tt.option)
 				}
 				var want time.Time
 				for run := range 4 {
-					c := newCache(t, opts...)
-					r := register(t, c, warmURL, everfresh.Bytes())
+					c := everfreshtest.NewCache(t, opts...)
+					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 					warmGetValue(t, r)
 					if run == 0 && tt.confirmed != nil {
 						time.Sleep(time.Minute)
-						o.set(func(o *warmOrigin) { o.header = newWarmOrigin("", append(tt.confirmed, "Etag", `"e"`)...).header })
+						o.Set(func(o *everfreshtest.Origin) {
+							o.Header = everfreshtest.NewBody("", append(tt.confirmed, "Etag", `"e"`)...).Header
+						})
 						storedRefresh(t, r)
 					}
 					if run == 0 {
@@ -437,7 +275,7 @@ func TestWarmStartKeepsNextRefresh(t *testing.T) {
 					if got := r.Status().Next; !got.Equal(want) {
 						t.Errorf("run %d: next refresh %v later than it should be", run, got.Sub(want))
 					}
-					warmClose(t, c)
+					everfreshtest.Close(t, c)
 					time.Sleep(10 * time.Second)
 				}
 			})
@@ -451,11 +289,11 @@ func TestWarmStartKeepsResourcesApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 200
 		mem := new(store.Memory)
-		o := newWarmOrigin("body", "Cache-Control", "max-age=36000")
+		o := everfreshtest.NewBody("body", "Cache-Control", "max-age=36000")
 		run := func() map[time.Time]int {
-			c := newCache(t, everfresh.WithStorage(mem), o.client())
+			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
 			for i := range n {
-				register(t, c, warmURL+strconv.Itoa(i), everfresh.Bytes())
+				everfreshtest.Register(t, c, warmURL+strconv.Itoa(i), everfresh.Bytes())
 			}
 			if err := c.Ready(t.Context()); err != nil {
 				t.Fatal(err)
@@ -464,7 +302,7 @@ func TestWarmStartKeepsResourcesApart(t *testing.T) {
 			for st := range c.All() {
 				due[st.Next.Round(time.Second)]++
 			}
-			warmClose(t, c)
+			everfreshtest.Close(t, c)
 			return due
 		}
 		before, after := run(), run()
@@ -474,8 +312,8 @@ func TestWarmStartKeepsResourcesApart(t *testing.T) {
 		if len(after) < n/2 {
 			t.Errorf("after the restart: %d resources are due in %d different seconds, before it in %d", n, len(after), len(before))
 		}
-		if len(o.requests()) != n {
-			t.Errorf("%d requests, want %d", len(o.requests()), n)
+		if len(o.Requests()) != n {
+			t.Errorf("%d requests, want %d", len(o.Requests()), n)
 		}
 	})
 }
@@ -495,27 +333,27 @@ func TestWarmStartServesStaleAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const n = 200
 				mem := new(store.Memory)
-				o := newWarmOrigin("new", "Cache-Control", "max-age=1000000")
-				o.delay = time.Nanosecond // so that the old value can be seen
+				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=1000000")
+				o.Delay = time.Nanosecond // so that the old value can be seen
 				for i := range n {
 					warmPut(t, mem, warmRecord(strconv.Itoa(i), "old", tt.interval+time.Minute, tt.interval))
 				}
 				start := time.Now()
-				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(tt.jitter),
+				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(tt.jitter),
 					everfresh.WithMinRefreshInterval(time.Second), everfresh.WithMaxPerHost(n), everfresh.WithWorkers(n))
 				for i := range n {
-					r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 					if v, took := warmGetValue(t, r); v != "old" || took != 0 {
 						t.Fatalf("Get = %q after %v, want the stored value at once", v, took)
 					}
 				}
 				time.Sleep(tt.spread + time.Second)
-				asked := o.requests()
+				asked := o.Requests()
 				if len(asked) != n {
 					t.Fatalf("%d requests within %v, want %d", len(asked), tt.spread, n)
 				}
 				// The refresh window lets deadlines start together, up to 10 ms late.
-				first, last := asked[0].at.Sub(start), asked[n-1].at.Sub(start)
+				first, last := asked[0].At.Sub(start), asked[n-1].At.Sub(start)
 				if last > tt.spread+20*time.Millisecond || last-first < tt.spread/2 {
 					t.Errorf("requests from %v to %v, want them spread over %v", first, last, tt.spread)
 				}
@@ -540,10 +378,10 @@ func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
 		rec := warmRecord(warmURL, "old", 2*time.Hour-left, time.Hour)
 		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
 		warmPut(t, mem, rec)
-		o := newWarmOrigin("new")
-		o.down, o.delay = true, time.Second
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(maxStale), everfresh.WithJitter(0))
-		r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
+		o := everfreshtest.NewBody("new")
+		o.Down, o.Delay = everfreshtest.Refuse, time.Second
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithMaxStale(maxStale), everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
 		synctest.Wait()
 		if v, ok := r.Peek(); ok != (left > 0) {
 			t.Errorf("Peek = %q, %t", v, ok)
@@ -562,7 +400,7 @@ func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
 		if v, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrNotReady) {
 			t.Errorf("Get = %q, %v, want ErrNotReady", v, err)
 		}
-		o.set(func(o *warmOrigin) { o.down = false })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
 		time.Sleep(10 * time.Minute)
 		if v, _ := warmGetValue(t, r); v != "new" {
 			t.Errorf("Get = %q", v)
@@ -574,15 +412,15 @@ func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
 // refresh hangs that somebody asked for during the load.
 func TestWarmStartEndsValueDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		rec := warmRecord(warmURL, "old", 2*time.Hour-5*time.Second, time.Hour)
 		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
 		warmPut(t, s.Storage, rec)
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
-		o := newWarmOrigin("new")
-		o.delay = 20 * time.Second
-		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithMaxStale(time.Hour))
-		r := register(t, c, warmURL, everfresh.Bytes())
+		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
+		o := everfreshtest.NewBody("new")
+		o.Delay = 20 * time.Second
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithMaxStale(time.Hour))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := r.Refresh(t.Context()); err != nil {
@@ -624,11 +462,11 @@ func warmTokens(_ context.Context, resp *http.Response) (warmToken, error) {
 func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("tok 7200", "Etag", `"1"`)
+		o := everfreshtest.NewBody("tok 7200", "Etag", `"1"`)
 		end := time.Now().Add(2 * time.Hour)
 		for range 2 {
-			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-			r := register(t, c, warmURL, warmTokens)
+			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+			r := everfreshtest.Register(t, c, warmURL, warmTokens)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -639,12 +477,12 @@ func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
 			if snap := r.Snapshot(); !snap.ServeUntil.Equal(end) {
 				t.Errorf("served until %v, want %v", snap.ServeUntil, end)
 			}
-			warmClose(t, c)
+			everfreshtest.Close(t, c)
 		}
 		if rec := warmGet(t, mem, warmURL); !rec.ExpiresAt.Equal(end) {
 			t.Errorf("stored end %v, want %v", rec.ExpiresAt, end)
 		}
-		if n := len(o.requests()); n != 3 {
+		if n := len(o.Requests()); n != 3 {
 			t.Errorf("%d requests, want one for the value and one for each refresh", n)
 		}
 	})
@@ -655,17 +493,17 @@ func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
 func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("tok 7200")
+		o := everfreshtest.NewBody("tok 7200")
 		end := time.Now().Add(2 * time.Hour)
 		var first everfresh.Snapshot[warmToken]
 		for i := range 3 {
-			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-			r := register(t, c, warmURL, warmTokens)
+			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+			r := everfreshtest.Register(t, c, warmURL, warmTokens)
 			v, err := r.Get(t.Context())
 			if v.Text != "tok" || err != nil {
 				t.Fatalf("run %d: Get = %v, %v", i, v, err)
 			}
-			o.set(func(o *warmOrigin) { o.down = true })
+			o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 			snap := r.Snapshot()
 			if i == 0 {
 				first = *snap
@@ -678,7 +516,7 @@ func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 			}
 			if i < 2 {
 				time.Sleep(30 * time.Minute)
-				warmClose(t, c)
+				everfreshtest.Close(t, c)
 				continue
 			}
 			time.Sleep(time.Until(end) - time.Nanosecond)
@@ -692,7 +530,7 @@ func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 			}
 		}
 		// Once more, after the end: nothing to serve.
-		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)), warmURL, warmTokens)
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)), warmURL, warmTokens)
 		if v, err := r.Get(t.Context()); err == nil {
 			t.Errorf("Get = %v past the token's end", v)
 		}
@@ -704,22 +542,22 @@ func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 func TestWarmStartRefreshesTokenAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("one 7200")
+		o := everfreshtest.NewBody("one 7200")
 		end := time.Now().Add(2 * time.Hour)
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if next := r.Status().Next; !next.Equal(end.Add(-time.Minute)) {
 			t.Fatalf("before the restart: refresh %v before the end", end.Sub(next))
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		time.Sleep(time.Hour)
-		o.set(func(o *warmOrigin) { o.body, o.delay = "two 7200", time.Second })
+		o.Set(func(o *everfreshtest.Origin) { o.Body, o.Delay = "two 7200", time.Second })
 
-		r = register(t, newCache(t, opts...), warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
 		if v, err := r.Get(t.Context()); v.Text != "one" || err != nil {
 			t.Fatalf("Get = %v, %v", v, err)
 		}
@@ -738,22 +576,22 @@ func TestWarmStartRefreshesTokenAhead(t *testing.T) {
 func TestTokenThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("tok")
+		o := everfreshtest.NewBody("tok")
 		decode := func(context.Context, *http.Response) (warmToken, error) {
 			return warmToken{"tok", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, nil
 		}
 		for run := range 2 {
-			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-			r := register(t, c, warmURL, decode)
+			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+			r := everfreshtest.Register(t, c, warmURL, decode)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatalf("run %d: %v", run, err)
 			}
-			o.set(func(o *warmOrigin) { o.down = true })
+			o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 			time.Sleep(time.Hour)
 			if _, ok := r.Peek(); !ok {
 				t.Errorf("run %d: withdrawn, served until %v", run, r.Status().ServeUntil)
 			}
-			warmClose(t, c)
+			everfreshtest.Close(t, c)
 		}
 	})
 }
@@ -766,19 +604,19 @@ func TestWarmStartKeepsVersion(t *testing.T) {
 		rec := warmRecord(warmURL, "same", 2*time.Hour, time.Hour)
 		rec.Version = uint64(time.Now().Add(time.Hour).UnixNano()) // made by a clock that is ahead
 		warmPut(t, mem, rec)
-		o := newWarmOrigin("same", "Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-		r := register(t, c, warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("same", "Cache-Control", "max-age=3600")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		synctest.Wait()
-		if n := len(o.requests()); n != 1 || o.requests()[0].header.Get("If-None-Match") != `"same"` {
+		if n := len(o.Requests()); n != 1 || o.Requests()[0].Header.Get("If-None-Match") != `"same"` {
 			t.Fatalf("%d requests, want one with the stored validator", n)
 		}
 		snap := r.Snapshot()
 		if snap.Version != rec.Version || !snap.CheckedAt.Equal(time.Now()) || !snap.FetchedAt.Equal(rec.FetchedAt) && !snap.FetchedAt.Equal(time.Now()) {
 			t.Errorf("version %d after the same bytes, was %d: %+v", snap.Version, rec.Version, snap)
 		}
-		o.set(func(o *warmOrigin) { o.body = "changed" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "changed" })
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -807,15 +645,15 @@ func TestWarmStartTakesFutureForStale(t *testing.T) {
 				rec.CheckedAt = time.Now().Add(tt.checked)
 				rec.FreshUntil = rec.CheckedAt.Add(time.Hour)
 				warmPut(t, mem, rec)
-				o := newWarmOrigin("new", "Cache-Control", "max-age=3600")
-				o.delay = time.Second
-				c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-				r := register(t, c, warmURL, everfresh.Bytes())
+				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600")
+				o.Delay = time.Second
+				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				if v, took := warmGetValue(t, r); v != "old" || took != 0 {
 					t.Errorf("Get = %q after %v", v, took)
 				}
 				time.Sleep(2 * time.Second)
-				if got := len(o.requests()) > 0; got != tt.stale {
+				if got := len(o.Requests()) > 0; got != tt.stale {
 					t.Errorf("refreshed: %t, want %t", got, tt.stale)
 				}
 				if snap := r.Snapshot(); tt.stale && (string(snap.Value) != "new" || snap.FreshUntil.After(time.Now().Add(time.Hour))) {
@@ -841,8 +679,8 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 				mem := new(store.Memory)
 				rec := warmRecord(warmURL, "old", time.Minute, 30*24*time.Hour)
 				warmPut(t, mem, rec)
-				c := newCache(t, everfresh.WithStorage(mem), newWarmOrigin("new").client(), everfresh.WithJitter(0), tt.opt)
-				r := register(t, c, warmURL, everfresh.Bytes())
+				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfreshtest.NewBody("new").Option(), everfresh.WithJitter(0), tt.opt)
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				warmGetValue(t, r)
 				if got := r.Status().Next.Sub(rec.CheckedAt); got > tt.next {
 					t.Errorf("next refresh %v after the last, want %v", got, tt.next)
@@ -854,10 +692,10 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			mem := new(store.Memory)
 			warmPut(t, mem, warmRecord(warmURL, "old", 3*time.Hour, time.Hour)) // of a program that set no limit
-			o := newWarmOrigin("new")
-			o.down = true
-			c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithMaxStale(time.Hour))
-			r := register(t, c, warmURL, everfresh.Bytes())
+			o := everfreshtest.NewBody("new")
+			o.Down = everfreshtest.Refuse
+			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithMaxStale(time.Hour))
+			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 			time.Sleep(time.Second)
 			if v, ok := r.Peek(); ok {
 				t.Errorf("Peek = %q, 2 h stale with a limit of 1 h", v)
@@ -871,16 +709,16 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 func TestWarmStartKeepsTheRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("body", "Cache-Control", "max-age=7200", "Age", "1200", "Etag", `"e"`)
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.client()}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("body", "Cache-Control", "max-age=7200", "Age", "1200", "Etag", `"e"`)
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.Option()}
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		before := r.Status()
-		warmClose(t, c)
-		o.set(func(o *warmOrigin) { o.header = http.Header{"Etag": {`"e"`}} })
+		everfreshtest.Close(t, c)
+		o.Set(func(o *everfreshtest.Origin) { o.Header = http.Header{"Etag": {`"e"`}} })
 
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		if after := r.Status(); after.Freshness != before.Freshness || after.Lifetime != before.Lifetime {
 			t.Errorf("freshness %q, lifetime %v; before the restart %q, %v", after.Freshness, after.Lifetime, before.Freshness, before.Lifetime)
@@ -904,10 +742,10 @@ func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
 				warmPut(t, mem, warmRecord(warmURL, "old", time.Minute, time.Hour))
-				o := newWarmOrigin("new", "Etag", `"old"`)
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-				r := register(t, c, warmURL, func(_ context.Context, resp *http.Response) ([]byte, error) {
+				o := everfreshtest.NewBody("new", "Etag", `"old"`)
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
+				r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) ([]byte, error) {
 					b, err := io.ReadAll(resp.Body)
 					if string(b) == "old" {
 						err = fail()
@@ -924,7 +762,7 @@ func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
 				if name == "error" && !errors.Is(errs[0], refuse) {
 					t.Errorf("reported %v, want the decoder's error", errs[0])
 				}
-				if h := o.requests()[0].header; h.Get("If-None-Match") != "" {
+				if h := o.Requests()[0].Header; h.Get("If-None-Match") != "" {
 					t.Error("the request asks only for a change of what cannot be decoded")
 				}
 				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
@@ -961,11 +799,11 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 				mem := new(store.Memory)
 				bad := damage(t)
 				warmPutBytes(t, mem, warmName(warmURL), bad)
-				o := newWarmOrigin("new", "Cache-Control", "max-age=3600", "Etag", `"old"`)
+				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600", "Etag", `"old"`)
 				for run := range 2 {
-					var l listener
-					c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-					r := register(t, c, warmURL, everfresh.Bytes())
+					var l everfreshtest.Recorder
+					c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
+					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 					if v, _ := warmGetValue(t, r); v != "new" {
 						t.Errorf("run %d: Get = %q", run, v)
 					}
@@ -981,7 +819,7 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 							t.Errorf("reported %v", err)
 						}
 					}
-					warmClose(t, c)
+					everfreshtest.Close(t, c)
 				}
 				item, err := mem.Load(t.Context(), "quarantine."+warmName(warmURL))
 				if err != nil || !bytes.Equal(item.Value, bad) {
@@ -990,7 +828,7 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
 					t.Errorf("stored: %q", rec.Body)
 				}
-				if o.requests()[0].header.Get("If-None-Match") != "" {
+				if o.Requests()[0].Header.Get("If-None-Match") != "" {
 					t.Error("validators of a damaged record were sent")
 				}
 			})
@@ -1001,20 +839,18 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 // TestWarmStartCannotPutAside reports both failures and goes on.
 func TestWarmStartCannotPutAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPutBytes(t, s.Storage, warmName(warmURL), []byte("damaged"))
 		full := errors.New("no space left")
-		s.set(func(s *faultyStore) {
-			s.onSave = func(_ context.Context, key string) error {
-				if strings.HasPrefix(key, "quarantine.") {
-					return full
-				}
-				return nil
+		s.OnStore(func(_ context.Context, key string) error {
+			if strings.HasPrefix(key, "quarantine.") {
+				return full
 			}
+			return nil
 		})
-		var l listener
-		c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
-		if v, _ := warmGetValue(t, register(t, c, warmURL, everfresh.Bytes())); v != "new" {
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
+		if v, _ := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes())); v != "new" {
 			t.Errorf("Get = %q", v)
 		}
 		errs := warmStorageErrors(t, &l)
@@ -1028,20 +864,20 @@ func TestWarmStartCannotPutAside(t *testing.T) {
 // upgrade it is what the newer programs of the fleet share.
 func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
 	newer := recordEnvelope([]byte(`{"schema":2,"key":"`+warmURL+`","form":"unknown"}`), []byte("newer"))
-	for name, act := range map[string]func(t *testing.T, r *everfresh.Resource[[]byte], o *warmOrigin){
-		"fetched": func(*testing.T, *everfresh.Resource[[]byte], *warmOrigin) {},
-		"confirmed": func(t *testing.T, r *everfresh.Resource[[]byte], _ *warmOrigin) {
+	for name, act := range map[string]func(t *testing.T, r *everfresh.Resource[[]byte], o *everfreshtest.Origin){
+		"fetched": func(*testing.T, *everfresh.Resource[[]byte], *everfreshtest.Origin) {},
+		"confirmed": func(t *testing.T, r *everfresh.Resource[[]byte], _ *everfreshtest.Origin) {
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Error(err)
 			}
 		},
-		"changed": func(t *testing.T, r *everfresh.Resource[[]byte], o *warmOrigin) {
-			o.set(func(o *warmOrigin) { o.body = "changed"; o.header.Set("Etag", `"2"`) })
+		"changed": func(t *testing.T, r *everfresh.Resource[[]byte], o *everfreshtest.Origin) {
+			o.Set(func(o *everfreshtest.Origin) { o.Body = "changed"; o.Header.Set("Etag", `"2"`) })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Error(err)
 			}
 		},
-		"invalidated": func(t *testing.T, r *everfresh.Resource[[]byte], _ *warmOrigin) {
+		"invalidated": func(t *testing.T, r *everfresh.Resource[[]byte], _ *everfreshtest.Origin) {
 			if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 				t.Error(err)
 			}
@@ -1051,10 +887,10 @@ func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
 				warmPutBytes(t, mem, warmName(warmURL), newer)
-				o := newWarmOrigin("new", "Etag", `"1"`)
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-				r := register(t, c, warmURL, everfresh.Bytes())
+				o := everfreshtest.NewBody("new", "Etag", `"1"`)
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				if v, _ := warmGetValue(t, r); v != "new" {
 					t.Errorf("Get = %q", v)
 				}
@@ -1063,7 +899,7 @@ func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
 				if len(errs) != 1 || errs[0].Op != "load" || errors.Is(errs[0], store.ErrCorrupt) {
 					t.Errorf("reported %v, want one load error that is not ErrCorrupt", errs)
 				}
-				warmClose(t, c)
+				everfreshtest.Close(t, c)
 				item, err := mem.Load(t.Context(), warmName(warmURL))
 				if err != nil || !bytes.Equal(item.Value, newer) {
 					t.Errorf("stored: %q, %v; want the newer record", item.Value, err)
@@ -1084,10 +920,10 @@ func TestWarmStartKeepsUnknownFields(t *testing.T) {
 		header := recordHeaderOf(t, recordBytes(t, warmRecord(warmURL, "old", 2*time.Hour, time.Hour)))
 		header = append(bytes.TrimSuffix(header, []byte("}")), `,"rotated":{"by":"newer"}}`...)
 		warmPutBytes(t, mem, warmName(warmURL), recordEnvelope(header, []byte("old")))
-		o := newWarmOrigin("old", "Etag", `"old"`)
-		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client()), warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("old", "Etag", `"old"`)
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), warmURL, everfresh.Bytes())
 		for _, body := range []string{"old", "new"} { // a 304, then a 200
-			o.set(func(o *warmOrigin) { o.body = body; o.header.Set("Etag", `"`+body+`"`) })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = body; o.Header.Set("Etag", `"`+body+`"`) })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -1115,14 +951,14 @@ func TestFirstGetWaitsForStoreAtMost300ms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onLoad = blackHole })
-				o := newWarmOrigin("new")
-				c := newCache(t, everfresh.WithStorage(s), o.client())
+				s := everfreshtest.NewHooked()
+				s.OnLoad(everfreshtest.Stuck)
+				o := everfreshtest.NewBody("new")
+				c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 				for i := range tt.others {
-					register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)), everfresh.WithPrefetch(false))
+					everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)), everfresh.WithPrefetch(false))
 				}
-				typed := register(t, c, warmURL, everfresh.Bytes())
+				typed := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				if err := c.Register("https://origin.test/untyped"); err != nil {
 					t.Fatal(err)
 				}
@@ -1149,16 +985,16 @@ func TestFirstGetWaitsForStoreAtMost300ms(t *testing.T) {
 // TestFirstGetWaitsForNoSave: saves that hang keep no load from its turn.
 func TestFirstGetWaitsForNoSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = blackHole })
-		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("new").client())
+		s := everfreshtest.NewHooked()
+		s.OnStore(everfreshtest.Stuck)
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())
 		for i := range 20 {
-			r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 			if _, took := warmGetValue(t, r); took > 300*time.Millisecond {
 				t.Fatalf("Get %d waited %v for the storage", i, took)
 			}
 		}
-		s.set(func(s *faultyStore) { s.onSave = nil })
+		s.OnStore(nil)
 		time.Sleep(10 * time.Second) // until those that hang have ended
 	})
 }
@@ -1167,12 +1003,12 @@ func TestFirstGetWaitsForNoSave(t *testing.T) {
 func TestFirstGetLeavesSlowStoreInTime(t *testing.T) {
 	for took, want := range map[time.Duration]string{299 * time.Millisecond: "old", 301 * time.Millisecond: "new"} {
 		synctest.Test(t, func(t *testing.T) {
-			s := faulty()
+			s := everfreshtest.NewHooked()
 			warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-			s.set(func(s *faultyStore) { s.onLoad = slowBy(took) })
-			var l listener
-			c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
-			v, waited := warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+			s.OnLoad(everfreshtest.After(took))
+			var l everfreshtest.Recorder
+			c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
+			v, waited := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
 			if v != want || waited != min(took, 300*time.Millisecond) {
 				t.Errorf("store needs %v: Get = %q after %v", took, v, waited)
 			}
@@ -1186,14 +1022,14 @@ func TestFirstGetLeavesSlowStoreInTime(t *testing.T) {
 // TestBackgroundLoadMayTakeLonger: while nobody waits, the store has seconds.
 func TestBackgroundLoadMayTakeLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(3 * time.Second) })
-		o := newWarmOrigin("new")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		s.OnLoad(everfreshtest.After(3 * time.Second))
+		o := everfreshtest.NewBody("new")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 		time.Sleep(3*time.Second + 1)
-		if v, ok := r.Peek(); string(v) != "old" || !ok || len(o.requests()) != 0 {
-			t.Errorf("Peek = %q, %t after %d requests", v, ok, len(o.requests()))
+		if v, ok := r.Peek(); string(v) != "old" || !ok || len(o.Requests()) != 0 {
+			t.Errorf("Peek = %q, %t after %d requests", v, ok, len(o.Requests()))
 		}
 	})
 }
@@ -1202,17 +1038,17 @@ func TestBackgroundLoadMayTakeLonger(t *testing.T) {
 // each resource, but not without end.
 func TestBlackHoleDelaysPrefetchOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onLoad = blackHole })
-		o := newWarmOrigin("new")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0)), warmURL, everfresh.Bytes())
+		s := everfreshtest.NewHooked()
+		s.OnLoad(everfreshtest.Stuck)
+		o := everfreshtest.NewBody("new")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0)), warmURL, everfresh.Bytes())
 		time.Sleep(5*time.Second + 1)
 		if v, ok := r.Peek(); string(v) != "new" || !ok {
 			t.Errorf("Peek = %q, %t after the store's 5 s", v, ok)
 		}
-		before := len(o.requests())
+		before := len(o.Requests())
 		start := time.Now()
-		if err := r.Refresh(t.Context()); err != nil || time.Since(start) != 0 || len(o.requests()) != before+1 {
+		if err := r.Refresh(t.Context()); err != nil || time.Since(start) != 0 || len(o.Requests()) != before+1 {
 			t.Errorf("Refresh: %v after %v", err, time.Since(start))
 		}
 	})
@@ -1220,24 +1056,24 @@ func TestBlackHoleDelaysPrefetchOnce(t *testing.T) {
 
 func TestLoadThatGetWaitsForOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(10 * time.Millisecond) })
+		s := everfreshtest.NewHooked()
+		s.OnLoad(everfreshtest.After(10 * time.Millisecond))
 		warmPut(t, s.Storage, warmRecord("wanted", "old", time.Minute, time.Hour))
-		o := newWarmOrigin("new")
-		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithPrefetch(false))
+		o := everfreshtest.NewBody("new")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithPrefetch(false))
 		for i := range 10_000 {
-			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
-		r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("wanted"))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("wanted"))
 		// Those that run, then this one.
 		if v, took := warmGetValue(t, r); v != "old" || took > 20*time.Millisecond {
 			t.Errorf("Get = %q after %v", v, took)
 		}
-		if loads, _, _ := s.count(); loads > 12 {
+		if loads, _, _ := s.Count(); loads > 12 {
 			t.Errorf("%d loads came first", loads)
 		}
 		time.Sleep(time.Minute)
-		if loads, _, _ := s.count(); loads != 10_001 {
+		if loads, _, _ := s.Count(); loads != 10_001 {
 			t.Errorf("%d loads in the end, want one a resource", loads)
 		}
 	})
@@ -1247,16 +1083,16 @@ func TestWarmStartWithOriginDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		warmPut(t, mem, warmRecord(warmURL, "old", 48*time.Hour, time.Hour))
-		o := newWarmOrigin("new")
-		o.down, o.delay = true, time.Hour // every request hangs until its timeout
-		var l listener
-		c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-		if n := len(o.requests()); n != 0 {
+		o := everfreshtest.NewBody("new")
+		o.Down, o.Delay = everfreshtest.Refuse, time.Hour // every request hangs until its timeout
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
+		if n := len(o.Requests()); n != 0 {
 			t.Fatalf("%d requests", n)
 		}
-		r := register(t, c, warmURL, everfresh.Bytes())
-		if v, took := warmGetValue(t, r); v != "old" || took != 0 || len(o.requests()) != 0 {
-			t.Errorf("Get = %q after %v and %d requests", v, took, len(o.requests()))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+		if v, took := warmGetValue(t, r); v != "old" || took != 0 || len(o.Requests()) != 0 {
+			t.Errorf("Get = %q after %v and %d requests", v, took, len(o.Requests()))
 		}
 		time.Sleep(12 * time.Hour)
 		if v, took := warmGetValue(t, r); v != "old" || took != 0 {
@@ -1272,13 +1108,13 @@ func TestWarmStartWithOriginDead(t *testing.T) {
 // being loaded turns out to be fresh.
 func TestRefreshDuringLoadFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(200 * time.Millisecond) })
-		o := newWarmOrigin("new", "Cache-Control", "max-age=3600")
-		o.delay = 5 * time.Second
-		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0))
-		r := register(t, c, warmURL, everfresh.Bytes())
+		s.OnLoad(everfreshtest.After(200 * time.Millisecond))
+		o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600")
+		o.Delay = 5 * time.Second
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		start := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -1292,10 +1128,10 @@ func TestRefreshDuringLoadFetches(t *testing.T) {
 			t.Errorf("Get = %q after %v, want the stored value while the refresh goes on", v, took)
 		}
 		wg.Wait()
-		if v, _ := r.Peek(); string(v) != "new" || o.requests()[0].header.Get("If-None-Match") != `"old"` {
+		if v, _ := r.Peek(); string(v) != "new" || o.Requests()[0].Header.Get("If-None-Match") != `"old"` {
 			t.Errorf("Peek = %q", v)
 		}
-		if next := r.Status().Next; !next.Equal(time.Now().Add(time.Hour - o.delay)) { // the delay counts as age
+		if next := r.Status().Next; !next.Equal(time.Now().Add(time.Hour - o.Delay)) { // the delay counts as age
 			t.Errorf("next refresh in %v", time.Until(next))
 		}
 	})
@@ -1305,12 +1141,12 @@ func TestRefreshDuringLoadFetches(t *testing.T) {
 // if the flight it waits for has more to do.
 func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(200 * time.Millisecond) })
-		o := newWarmOrigin("new")
-		o.delay = 20 * time.Second
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		s.OnLoad(everfreshtest.After(200 * time.Millisecond))
+		o := everfreshtest.NewBody("new")
+		o.Delay = 20 * time.Second
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := r.Refresh(t.Context()); err != nil {
@@ -1329,10 +1165,10 @@ func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
 // make no value.
 func TestRegisterAgainDuringLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
-		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("new", "Cache-Control", "max-age=3600").client())
+		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("new", "Cache-Control", "max-age=3600").Option())
 		mark := func(mark string) everfresh.RegisterOption {
 			return everfresh.WithTransformer(everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) {
 				b, err := io.ReadAll(resp.Body)
@@ -1355,11 +1191,11 @@ func TestRegisterAgainDuringLoad(t *testing.T) {
 
 func TestWarmStartWakesWatchAndReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
+		s := everfreshtest.NewHooked()
 		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
-		s.set(func(s *faultyStore) { s.onLoad = slowBy(100 * time.Millisecond) })
-		o := newWarmOrigin("new")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
+		o := everfreshtest.NewBody("new")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
@@ -1387,16 +1223,16 @@ func TestWarmStartWakesWatchAndReady(t *testing.T) {
 // it called off.
 func TestCloseEndsLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onLoad = blackHole })
-		var l listener
-		c := newCache(t, append(l.options(), everfresh.WithStorage(s), newWarmOrigin("new").client())...)
+		s := everfreshtest.NewHooked()
+		s.OnLoad(everfreshtest.Stuck)
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
 		for i := range 10 {
-			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
 		synctest.Wait()
 		start := time.Now()
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		if d := time.Since(start); d != 0 {
 			t.Errorf("Close took %v", d)
 		}
@@ -1421,13 +1257,13 @@ func TestWarmStartOfMany(t *testing.T) {
 			}
 			warmPut(t, mem, warmRecord(key(i), fmt.Sprint("value ", i), age, 2*time.Hour))
 		}
-		o := newWarmOrigin("new")
-		o.set(func(o *warmOrigin) { o.down = true })
-		c := newCache(t, everfresh.WithStorage(mem), o.client(),
+		o := everfreshtest.NewBody("new")
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(),
 			everfresh.WithBackoff(10*time.Minute, 10*time.Minute), everfresh.WithMinRefreshInterval(time.Hour))
 		handles := make([]*everfresh.Resource[[]byte], resources)
 		for i := range handles {
-			handles[i] = register(t, c, key(i), everfresh.Bytes())
+			handles[i] = everfreshtest.Register(t, c, key(i), everfresh.Bytes())
 		}
 		for i, r := range handles {
 			if v, err := r.Get(t.Context()); string(v) != fmt.Sprint("value ", i) || err != nil {
@@ -1436,14 +1272,15 @@ func TestWarmStartOfMany(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		checkSpread(t, o.requests(), resources/every)
+		checkSpread(t, o.Requests(), resources/every)
 
-		o.set(func(o *warmOrigin) { o.down, o.asked = false, nil })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
+		o.Forget()
 		time.Sleep(11 * time.Minute)
 		synctest.Wait()
-		for _, req := range o.requests() {
-			if !strings.HasSuffix(req.url, "0") {
-				t.Fatalf("%s was fetched, which is fresh", req.url)
+		for _, req := range o.Requests() {
+			if !strings.HasSuffix(req.URL.String(), "0") {
+				t.Fatalf("%s was fetched, which is fresh", req.URL.String())
 			}
 		}
 		for i, r := range handles {
@@ -1456,12 +1293,12 @@ func TestWarmStartOfMany(t *testing.T) {
 }
 
 // checkSpread checks that want resources were asked for, and no tenth of them in a second.
-func checkSpread(t *testing.T, asked []warmRequest, want int) {
+func checkSpread(t *testing.T, asked []everfreshtest.Request, want int) {
 	t.Helper()
 	urls, seconds := map[string]bool{}, map[int64]int{}
 	for _, req := range asked {
-		urls[req.url] = true
-		if seconds[req.at.Unix()]++; seconds[req.at.Unix()] > want/10 {
+		urls[req.URL.String()] = true
+		if seconds[req.At.Unix()]++; seconds[req.At.Unix()] > want/10 {
 			t.Fatalf("more than %d requests in one second", want/10)
 		}
 	}

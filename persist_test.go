@@ -1,6 +1,7 @@
 package everfresh_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -45,7 +47,7 @@ func slowFirst(d time.Duration) func(context.Context, string) error {
 		if others.Swap(true) {
 			return nil
 		}
-		return slowBy(d)(ctx, key)
+		return everfreshtest.After(d)(ctx, key)
 	}
 }
 
@@ -61,9 +63,9 @@ func TestStoredNamesTellNothing(t *testing.T) {
 		for _, key := range keys[:3] {
 			warmPutBytes(t, mem, warmName(key), []byte("damaged, to be put aside"))
 		}
-		c := newCache(t, everfresh.WithStorage(mem), newWarmOrigin("x").client())
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfreshtest.NewBody("x").Option())
 		for _, key := range keys {
-			r := register(t, c, "https://user.test/path?secret=s3cr3t", everfresh.Bytes(), everfresh.WithKey(key))
+			r := everfreshtest.Register(t, c, "https://user.test/path?secret=s3cr3t", everfresh.Bytes(), everfresh.WithKey(key))
 			warmGetValue(t, r)
 		}
 		synctest.Wait()
@@ -91,10 +93,10 @@ func TestRecordOfAnyKeyIsFoundAgain(t *testing.T) {
 	for _, key := range []string{"k\xff\xfe", "\"<>&\u2028\x00", strings.Repeat("k", 1<<16)} {
 		synctest.Test(t, func(t *testing.T) {
 			mem := new(store.Memory)
-			o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
+			o := everfreshtest.NewBody("x", "Cache-Control", "max-age=3600")
 			for run := range 2 {
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))...)
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))...)
 				r, err := everfresh.Register(c, warmURL, everfresh.Bytes(), everfresh.WithKey(key))
 				if err != nil && !utf8.ValidString(key) {
 					return
@@ -103,9 +105,9 @@ func TestRecordOfAnyKeyIsFoundAgain(t *testing.T) {
 				if errs := warmStorageErrors(t, &l); len(errs) != 0 {
 					t.Errorf("run %d of key %.20q: reported %v", run, key, errs)
 				}
-				warmClose(t, c)
+				everfreshtest.Close(t, c)
 			}
-			if n := len(o.requests()); n != 1 {
+			if n := len(o.Requests()); n != 1 {
 				t.Errorf("key %.20q: %d requests, want the record to be found", key, n)
 			}
 		})
@@ -118,11 +120,11 @@ func TestValidatorThatIsNoText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		const etag = "\"caf\xe9\""
-		o := newWarmOrigin("x", "Etag", etag)
+		o := everfreshtest.NewBody("x", "Etag", etag)
 		for run := range 2 {
-			var l listener
-			c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-			r := register(t, c, warmURL, everfresh.Bytes())
+			var l everfreshtest.Recorder
+			c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
+			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 			warmGetValue(t, r)
 			if run == 1 {
 				storedRefresh(t, r)
@@ -130,13 +132,13 @@ func TestValidatorThatIsNoText(t *testing.T) {
 			if errs := warmStorageErrors(t, &l); len(errs) != 0 {
 				t.Errorf("reported %v", errs)
 			}
-			warmClose(t, c)
+			everfreshtest.Close(t, c)
 		}
-		asked := o.requests()
+		asked := o.Requests()
 		if len(asked) != 2 {
 			t.Fatalf("%d requests, want 2", len(asked))
 		}
-		if got := asked[1].header.Get("If-None-Match"); got != "" && got != etag {
+		if got := asked[1].Header.Get("If-None-Match"); got != "" && got != etag {
 			t.Errorf("If-None-Match %q after a restart, want %q or none", got, etag)
 		}
 	})
@@ -146,9 +148,9 @@ func TestValidatorThatIsNoText(t *testing.T) {
 func TestSecretsStayOutOfRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("x", "Set-Cookie", "s3cr3t", "Authorization", "s3cr3t", "X-Other", "s3cr3t", "Etag", `"e"`, "Content-Type", "text/plain")
-		c := newCache(t, everfresh.WithStorage(mem), o.client())
-		r := register(t, c, "https://origin.test/?secret=s3cr3t", everfresh.Bytes(),
+		o := everfreshtest.NewBody("x", "Set-Cookie", "s3cr3t", "Authorization", "s3cr3t", "X-Other", "s3cr3t", "Etag", `"e"`, "Content-Type", "text/plain")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
+		r := everfreshtest.Register(t, c, "https://origin.test/?secret=s3cr3t", everfresh.Bytes(),
 			everfresh.WithKey("named"), everfresh.WithHeader("Authorization", "s3cr3t"))
 		warmGetValue(t, r)
 		synctest.Wait()
@@ -170,11 +172,11 @@ func TestStoreIsDown(t *testing.T) {
 		fault  fault
 		answer string // the body of the answer after the store came back
 	}{
-		"fails, repaired by a 304":       {storeDown, "one"},
-		"fails, repaired by a 200":       {storeDown, "two"},
-		"panics, repaired by a 304":      {storePanics, "one"},
-		"hangs, repaired by a 304":       {blackHole, "one"},
-		"hangs, repaired by a 200":       {blackHole, "two"},
+		"fails, repaired by a 304":       {everfreshtest.Unavailable, "one"},
+		"fails, repaired by a 200":       {everfreshtest.Unavailable, "two"},
+		"panics, repaired by a 304":      {everfreshtest.Panic, "one"},
+		"hangs, repaired by a 304":       {everfreshtest.Stuck, "one"},
+		"hangs, repaired by a 200":       {everfreshtest.Stuck, "two"},
 		"is closed, repaired by a 304":   {func(context.Context, string) error { return store.ErrClosed }, "one"},
 		"has no key, repaired by a 200":  {func(context.Context, string) error { return store.ErrKeyUnavailable }, "two"},
 		"is damaged, repaired by a 304":  {func(context.Context, string) error { return store.ErrCorrupt }, "one"},
@@ -183,16 +185,16 @@ func TestStoreIsDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.fail(tt.fault)
-				o := newWarmOrigin("one", "Cache-Control", "max-age=3600", "Etag", `"one"`)
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0))...)
-				r := register(t, c, warmURL, everfresh.Bytes())
+				s := everfreshtest.NewHooked()
+				s.OnAll(tt.fault)
+				o := everfreshtest.NewBody("one", "Cache-Control", "max-age=3600", "Etag", `"one"`)
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0))...)
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				warmGetValue(t, r)
 				version := r.Snapshot().Version
 				time.Sleep(3*time.Hour + 10*time.Minute)
-				if n := len(o.requests()); n != 4 {
+				if n := len(o.Requests()); n != 4 {
 					t.Errorf("%d requests in 3 h, want 4", n)
 				}
 				errs := warmStorageErrors(t, &l)
@@ -207,8 +209,8 @@ func TestStoreIsDown(t *testing.T) {
 				if st := r.Status(); st.Failures != 0 || st.Err != nil {
 					t.Errorf("the store's failures count as refreshes': %+v", st)
 				}
-				s.fail(nil)
-				o.set(func(o *warmOrigin) { o.body = tt.answer; o.header.Set("Etag", `"`+tt.answer+`"`) })
+				s.OnAll(nil)
+				o.Set(func(o *everfreshtest.Origin) { o.Body = tt.answer; o.Header.Set("Etag", `"`+tt.answer+`"`) })
 				time.Sleep(time.Hour)
 				rec := warmGet(t, s.Storage, warmURL)
 				if rec == nil || string(rec.Body) != tt.answer || rec.Version != r.Snapshot().Version || rec.Header.Get("Etag") != `"`+tt.answer+`"` {
@@ -229,18 +231,18 @@ func TestStoreIsDown(t *testing.T) {
 // do not wait for a save.
 func TestStoreDelaysNoReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("x", "Cache-Control", "max-age=10")
-		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0), everfresh.WithMinRefreshInterval(time.Second))
+		s := everfreshtest.NewHooked()
+		o := everfreshtest.NewBody("x", "Cache-Control", "max-age=10")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0), everfresh.WithMinRefreshInterval(time.Second))
 		rs := make([]*everfresh.Resource[[]byte], 100)
 		for i := range rs {
-			rs[i] = register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			rs[i] = everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		s.set(func(s *faultyStore) { s.onSave = blackHole })
+		s.OnStore(everfreshtest.Stuck)
 		start := time.Now()
 		for _, r := range rs {
 			warmGetValue(t, r)
@@ -252,12 +254,12 @@ func TestStoreDelaysNoReader(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			t.Errorf("readers waited %v", d)
 		}
-		before := len(o.requests())
+		before := len(o.Requests())
 		time.Sleep(61 * time.Second)
-		if got := len(o.requests()) - before; got != 6*len(rs) {
+		if got := len(o.Requests()) - before; got != 6*len(rs) {
 			t.Errorf("%d refreshes in a minute, want %d", got, 6*len(rs))
 		}
-		s.set(func(s *faultyStore) { s.onSave = nil })
+		s.OnStore(nil)
 	})
 }
 
@@ -271,32 +273,30 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
+				s := everfreshtest.NewHooked()
 				var mu sync.Mutex
 				running, n := 0, 0
-				s.set(func(s *faultyStore) {
-					s.onSave = func(ctx context.Context, key string) error {
-						mu.Lock()
-						running++
-						if running > 1 {
-							t.Error("two saves of one resource at once")
-						}
-						delay := delays[n%len(delays)]
-						n++
-						mu.Unlock()
-						err := slowBy(delay)(ctx, key)
-						mu.Lock()
-						running--
-						mu.Unlock()
-						return err
+				s.OnStore(func(ctx context.Context, key string) error {
+					mu.Lock()
+					running++
+					if running > 1 {
+						t.Error("two saves of one resource at once")
 					}
+					delay := delays[n%len(delays)]
+					n++
+					mu.Unlock()
+					err := everfreshtest.After(delay)(ctx, key)
+					mu.Lock()
+					running--
+					mu.Unlock()
+					return err
 				})
-				o := newWarmOrigin("0")
-				r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+				o := everfreshtest.NewBody("0")
+				r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 				warmGetValue(t, r)
 				const last = 20
 				for i := range last {
-					o.set(func(o *warmOrigin) { o.body = strconv.Itoa(i + 1) })
+					o.Set(func(o *everfreshtest.Origin) { o.Body = strconv.Itoa(i + 1) })
 					storedRefresh(t, r)
 					time.Sleep(time.Second)
 				}
@@ -304,7 +304,7 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != strconv.Itoa(last) || rec.Version != r.Snapshot().Version {
 					t.Errorf("stored %q, version %d; want %d, version %d", rec.Body, rec.Version, last, r.Snapshot().Version)
 				}
-				if _, saves, _ := s.count(); name == "always slow" && saves > 8 {
+				if _, saves, _ := s.Count(); name == "always slow" && saves > 8 {
 					t.Errorf("%d saves of 3.5 s in 25 s", saves)
 				}
 			})
@@ -316,17 +316,17 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 // way. What the next registration saves must not be overwritten by it.
 func TestSlowSaveOfFormerRegistration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("one")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
-		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+		s := everfreshtest.NewHooked()
+		o := everfreshtest.NewBody("one")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
+		s.OnStore(slowFirst(3 * time.Second))
+		warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
 		if err := c.Unregister(warmURL); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.body = "two" })
-		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
+		warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
 		time.Sleep(10 * time.Second)
 		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
 			t.Errorf("stored %v, want the record of the second registration", rec)
@@ -338,20 +338,20 @@ func TestSlowSaveOfFormerRegistration(t *testing.T) {
 // waited for its turn.
 func TestCloseFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		o := newWarmOrigin("x")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
+		s := everfreshtest.NewHooked()
+		s.OnStore(everfreshtest.After(100 * time.Millisecond))
+		o := everfreshtest.NewBody("x")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 		for i := range 20 {
-			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+			warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		for i := range 20 {
 			if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
 				t.Errorf("record %d: %v", i, rec)
 			}
 		}
-		if _, saves, _ := s.count(); saves != 20 {
+		if _, saves, _ := s.Count(); saves != 20 {
 			t.Errorf("%d saves, want 20", saves)
 		}
 	})
@@ -361,14 +361,14 @@ func TestCloseFlushes(t *testing.T) {
 func TestContextEndFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		c := everfresh.NewCache(ctx, everfresh.WithStorage(s), newWarmOrigin("x").client())
+		s := everfreshtest.NewHooked()
+		s.OnStore(everfreshtest.After(100 * time.Millisecond))
+		c := everfresh.NewCache(ctx, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
 		for i := range 10 {
-			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+			warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 		}
 		cancel()
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		if n := len(storedNames(t, s.Storage)); n != 10 {
 			t.Errorf("%d records, want 10", n)
 		}
@@ -379,11 +379,11 @@ func TestContextEndFlushes(t *testing.T) {
 // its record, which may be the fleet's.
 func TestCloseFlushesUnregistered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("x").client())
+		s := everfreshtest.NewHooked()
+		s.OnStore(everfreshtest.After(100 * time.Millisecond))
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
 		for i := range 10 {
-			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
@@ -393,7 +393,7 @@ func TestCloseFlushesUnregistered(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		if n := len(storedNames(t, s.Storage)); n != 10 {
 			t.Errorf("%d records, want 10", n)
 		}
@@ -404,16 +404,16 @@ func TestCloseFlushesUnregistered(t *testing.T) {
 // than the one that waits, and must not win.
 func TestCloseStoresNewestRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
-		o := newWarmOrigin("one")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
+		s := everfreshtest.NewHooked()
+		s.OnStore(slowFirst(3 * time.Second))
+		o := everfreshtest.NewBody("one")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.body = "two" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		storedRefresh(t, r)
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
 			t.Errorf("stored %v, want the newest record", rec)
 		}
@@ -423,17 +423,17 @@ func TestCloseStoresNewestRecord(t *testing.T) {
 // TestCloseWithStoreThatHangs returns, and the losses are reported.
 func TestCloseWithStoreThatHangs(t *testing.T) {
 	for name, fault := range map[string]func(context.Context, string) error{
-		"hangs": blackHole, "fails": storeDown, "panics": storePanics,
+		"hangs": everfreshtest.Stuck, "fails": everfreshtest.Unavailable, "panics": everfreshtest.Panic,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const n = 20
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onSave = fault })
-				var l listener
-				c := everfresh.NewCache(t.Context(), append(l.options(), everfresh.WithStorage(s), newWarmOrigin("x").client())...)
+				s := everfreshtest.NewHooked()
+				s.OnStore(fault)
+				var l everfreshtest.Recorder
+				c := everfresh.NewCache(t.Context(), append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())...)
 				for i := range n {
-					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
 				start := time.Now()
 				_ = c.Close() // may say that it gave up waiting
@@ -452,15 +452,15 @@ func TestCloseWithStoreThatHangs(t *testing.T) {
 func TestInvalidateDeletesRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
-		other := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		o := everfreshtest.NewBody("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+		other := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
 		warmGetValue(t, r)
 		warmGetValue(t, other)
 		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.down = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Fatal(err)
 		}
@@ -474,14 +474,14 @@ func TestInvalidateDeletesRecord(t *testing.T) {
 		if rec := warmGet(t, mem, warmURL); rec != nil {
 			t.Errorf("stored again: %v", rec)
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 
 		// A restart brings the bad value back neither.
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); err == nil {
 			t.Errorf("Get = %q after a restart", v)
 		}
-		o.set(func(o *warmOrigin) { o.down, o.body = false, "good" })
+		o.Set(func(o *everfreshtest.Origin) { o.Down, o.Body = nil, "good" })
 		time.Sleep(10 * time.Minute)
 		if v, _ := warmGetValue(t, r); v != "good" || string(warmGet(t, mem, warmURL).Body) != "good" {
 			t.Errorf("Get = %q", v)
@@ -492,18 +492,18 @@ func TestInvalidateDeletesRecord(t *testing.T) {
 // TestInvalidateOfOldVersionDeletesNothing: somebody was faster.
 func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("one")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		s := everfreshtest.NewHooked()
+		o := everfreshtest.NewBody("one")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		old := r.Snapshot().Version
-		o.set(func(o *warmOrigin) { o.body = "two" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		storedRefresh(t, r)
 		synctest.Wait()
 		if err := r.Invalidate(t.Context(), old); err != nil {
 			t.Error(err)
 		}
-		if _, _, drops := s.count(); drops != 0 || warmGet(t, s.Storage, warmURL) == nil {
+		if _, _, drops := s.Count(); drops != 0 || warmGet(t, s.Storage, warmURL) == nil {
 			t.Errorf("%d deletes", drops)
 		}
 	})
@@ -515,17 +515,17 @@ func TestInvalidateDuringSave(t *testing.T) {
 	for name, others := range map[string]int{"under way": 0, "waits for its turn": 10} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-				o := newWarmOrigin("bad")
-				c := newCache(t, everfresh.WithStorage(s), o.client())
+				s := everfreshtest.NewHooked()
+				s.OnStore(everfreshtest.After(2 * time.Second))
+				o := everfreshtest.NewBody("bad")
+				c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 				for i := range others {
-					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
-				r := register(t, c, warmURL, everfresh.Bytes())
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				warmGetValue(t, r)
 				time.Sleep(time.Second)
-				o.set(func(o *warmOrigin) { o.down = true })
+				o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 				if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 					t.Fatal(err)
 				}
@@ -541,13 +541,13 @@ func TestInvalidateDuringSave(t *testing.T) {
 // TestInvalidateDuringSaveThatFailsLate: a write that failed may have taken effect.
 func TestInvalidateDuringSaveThatFailsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &lateStore{faultyStore: faulty()}
-		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-		o := newWarmOrigin("bad")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+		s := &lateStore{Hooked: everfreshtest.NewHooked()}
+		s.OnStore(everfreshtest.After(2 * time.Second))
+		o := everfreshtest.NewBody("bad")
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		time.Sleep(time.Second)
-		o.set(func(o *warmOrigin) { o.down = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Fatal(err)
 		}
@@ -559,29 +559,25 @@ func TestInvalidateDuringSaveThatFailsLate(t *testing.T) {
 }
 
 // A lateStore stores, and then says that it could not.
-type lateStore struct{ *faultyStore }
+type lateStore struct{ *everfreshtest.Hooked }
 
 func (s *lateStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if _, err := s.faultyStore.Store(ctx, key, value, cond); err != nil {
-		return "", err
-	}
-	return "", store.ErrUnavailable
+	_, err := s.Hooked.Store(ctx, key, value, cond)
+	return "", cmp.Or(err, store.ErrUnavailable)
 }
 
 // TestInvalidateOfStoreThatConflicts: a store that never lets the record go must not keep
 // Invalidate busy for ever.
 func TestInvalidateOfStoreThatConflicts(t *testing.T) {
-	s := faulty()
-	c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("bad").client())
-	r := register(t, c, warmURL, everfresh.Bytes())
+	s := everfreshtest.NewHooked()
+	c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("bad").Option())
+	r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 	warmGetValue(t, r)
-	s.set(func(s *faultyStore) {
-		s.onDrop = func(context.Context, string) error { return &store.ConflictError{Current: "other"} }
-	})
+	s.OnDelete(func(context.Context, string) error { return &store.ConflictError{Current: "other"} })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_ = r.Invalidate(ctx, r.Snapshot().Version)
-	if _, _, drops := s.count(); drops > 100 {
+	if _, _, drops := s.Count(); drops > 100 {
 		t.Errorf("%d attempts to delete the record", drops)
 	}
 }
@@ -589,18 +585,18 @@ func TestInvalidateOfStoreThatConflicts(t *testing.T) {
 // TestInvalidateDuringSaveThenClose: Close does not bring it back either.
 func TestInvalidateDuringSaveThenClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-		o := newWarmOrigin("bad")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
+		s := everfreshtest.NewHooked()
+		s.OnStore(everfreshtest.After(2 * time.Second))
+		o := everfreshtest.NewBody("bad")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		time.Sleep(time.Second)
-		o.set(func(o *warmOrigin) { o.down = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Fatal(err)
 		}
-		warmClose(t, c)
+		everfreshtest.Close(t, c)
 		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
 			t.Errorf("stored after Close: %v", rec)
 		}
@@ -612,14 +608,14 @@ func TestInvalidateDuringSaveThenClose(t *testing.T) {
 func TestInvalidateKeepsNextRecord(t *testing.T) {
 	for _, next := range []string{"good", "bad"} {
 		synctest.Test(t, func(t *testing.T) {
-			s := faulty()
-			s.set(func(s *faultyStore) { s.onDrop = slowBy(2 * time.Second) })
-			o := newWarmOrigin("bad")
-			r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
+			s := everfreshtest.NewHooked()
+			s.OnDelete(everfreshtest.After(2 * time.Second))
+			o := everfreshtest.NewBody("bad")
+			r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
 			warmGetValue(t, r)
 			synctest.Wait()
 			time.Sleep(time.Second)
-			o.set(func(o *warmOrigin) { o.body = next })
+			o.Set(func(o *everfreshtest.Origin) { o.Body = next })
 			if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 				t.Fatal(err)
 			}
@@ -637,21 +633,21 @@ func TestInvalidateReturnsDeleteError(t *testing.T) {
 		fault func(context.Context, string) error
 		is    error
 	}{
-		"fails":  {storeDown, store.ErrUnavailable},
-		"panics": {storePanics, nil},
-		"hangs":  {blackHole, context.DeadlineExceeded},
+		"fails":  {everfreshtest.Unavailable, store.ErrUnavailable},
+		"panics": {everfreshtest.Panic, nil},
+		"hangs":  {everfreshtest.Stuck, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onDrop = tt.fault })
-				o := newWarmOrigin("bad")
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client())...)
-				r := register(t, c, warmURL, everfresh.Bytes())
+				s := everfreshtest.NewHooked()
+				s.OnDelete(tt.fault)
+				o := everfreshtest.NewBody("bad")
+				var l everfreshtest.Recorder
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), o.Option())...)
+				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 				warmGetValue(t, r)
 				synctest.Wait() // stored
-				o.set(func(o *warmOrigin) { o.body, o.delay = "good", 5*time.Second })
+				o.Set(func(o *everfreshtest.Origin) { o.Body, o.Delay = "good", 5*time.Second })
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				err := r.Invalidate(ctx, r.Snapshot().Version)
@@ -680,9 +676,9 @@ func TestInvalidateReturnsDeleteError(t *testing.T) {
 func TestUnregisterKeepsRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-		first := register(t, c, warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("x", "Cache-Control", "max-age=3600")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
+		first := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, first)
 		version := first.Snapshot().Version
 		synctest.Wait()
@@ -700,8 +696,8 @@ func TestUnregisterKeepsRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		v, err := c.Get(t.Context(), warmURL)
-		if b, ok := v.([]byte); err != nil || !ok || string(b) != "x" || len(o.requests()) != 1 {
-			t.Errorf("Get = %v, %v after %d requests", v, err, len(o.requests()))
+		if b, ok := v.([]byte); err != nil || !ok || string(b) != "x" || len(o.Requests()) != 1 {
+			t.Errorf("Get = %v, %v after %d requests", v, err, len(o.Requests()))
 		}
 	})
 }
@@ -710,20 +706,20 @@ func TestUnregisterKeepsRecord(t *testing.T) {
 func TestTwoCachesOnOneStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("one", "Cache-Control", "max-age=3600")
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-		a, b := newCache(t, opts...), newCache(t, opts...)
-		ra := register(t, a, warmURL, everfresh.Bytes())
+		o := everfreshtest.NewBody("one", "Cache-Control", "max-age=3600")
+		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
+		a, b := everfreshtest.NewCache(t, opts...), everfreshtest.NewCache(t, opts...)
+		ra := everfreshtest.Register(t, a, warmURL, everfresh.Bytes())
 		warmGetValue(t, ra)
 		synctest.Wait()
-		rb := register(t, b, warmURL, everfresh.Bytes())
-		if v, took := warmGetValue(t, rb); v != "one" || took != 0 || len(o.requests()) != 1 {
-			t.Errorf("the second cache: Get = %q after %v and %d requests", v, took, len(o.requests()))
+		rb := everfreshtest.Register(t, b, warmURL, everfresh.Bytes())
+		if v, took := warmGetValue(t, rb); v != "one" || took != 0 || len(o.Requests()) != 1 {
+			t.Errorf("the second cache: Get = %q after %v and %d requests", v, took, len(o.Requests()))
 		}
 		if va, vb := ra.Snapshot().Version, rb.Snapshot().Version; va != vb {
 			t.Errorf("versions %d and %d of one value", va, vb)
 		}
-		o.set(func(o *warmOrigin) { o.body = "two" })
+		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		time.Sleep(time.Minute)
 		storedRefresh(t, rb)
 		synctest.Wait()
@@ -733,7 +729,7 @@ func TestTwoCachesOnOneStore(t *testing.T) {
 		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "two" || rec.Version != rb.Snapshot().Version {
 			t.Errorf("stored %v", rec)
 		}
-		rc := register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		rc := everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
 		if v, _ := warmGetValue(t, rc); v != "two" || rc.Snapshot().Version != rb.Snapshot().Version {
 			t.Errorf("a third cache: Get = %q", v)
 		}
@@ -747,18 +743,18 @@ func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
-				o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
-				opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-				a, b := newCache(t, opts...), newCache(t, opts...)
-				ra := register(t, a, warmURL, everfresh.Bytes())
+				o := everfreshtest.NewBody("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
+				opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
+				a, b := everfreshtest.NewCache(t, opts...), everfreshtest.NewCache(t, opts...)
+				ra := everfreshtest.Register(t, a, warmURL, everfresh.Bytes())
 				warmGetValue(t, ra)
 				synctest.Wait()
-				rb := register(t, b, warmURL, everfresh.Bytes())
+				rb := everfreshtest.Register(t, b, warmURL, everfresh.Bytes())
 				warmGetValue(t, rb)
-				o.set(func(o *warmOrigin) { o.body = other; o.header.Set("Etag", `"`+other+`"`) })
+				o.Set(func(o *everfreshtest.Origin) { o.Body = other; o.Header.Set("Etag", `"`+other+`"`) })
 				storedRefresh(t, rb)
 				synctest.Wait()
-				o.set(func(o *warmOrigin) { o.down = true })
+				o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 				time.Sleep(time.Second)
 				if err := ra.Invalidate(t.Context(), ra.Snapshot().Version); err != nil {
 					t.Fatal(err)
@@ -779,17 +775,17 @@ func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
 // TestStoreNotAskedAgain: the record is loaded once, also if there was none.
 func TestStoreNotAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("x")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
+		s := everfreshtest.NewHooked()
+		o := everfreshtest.NewBody("x")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		warmGetValue(t, r)
 		storedRefresh(t, r)
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Error(err)
 		}
 		warmGetValue(t, r)
-		if loads, _, _ := s.count(); loads != 1 {
+		if loads, _, _ := s.Count(); loads != 1 {
 			t.Errorf("%d loads, want one", loads)
 		}
 	})
@@ -799,9 +795,9 @@ func TestStoreNotAskedAgain(t *testing.T) {
 func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		o := newWarmOrigin("tok 7200", "Cache-Control", "max-age=3600", "Content-Type", "text/plain", "Etag", `"e"`, "Date", "Sat, 01 Jan 2000 00:00:00 GMT")
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0), everfresh.WithMaxStale(30*time.Minute))
-		r := register(t, c, warmURL, warmTokens)
+		o := everfreshtest.NewBody("tok 7200", "Cache-Control", "max-age=3600", "Content-Type", "text/plain", "Etag", `"e"`, "Date", "Sat, 01 Jan 2000 00:00:00 GMT")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0), everfresh.WithMaxStale(30*time.Minute))
+		r := everfreshtest.Register(t, c, warmURL, warmTokens)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -809,7 +805,7 @@ func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 			synctest.Wait()
 			snap, rec := r.Snapshot(), warmGet(t, mem, warmURL)
 			want := &everfresh.Record{
-				Key: warmURL, Version: snap.Version, Status: 200, Header: o.header, Body: []byte("tok 7200"),
+				Key: warmURL, Version: snap.Version, Status: 200, Header: o.Header, Body: []byte("tok 7200"),
 				FetchedAt: snap.FetchedAt, CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil, ServeUntil: snap.ServeUntil,
 				ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
 			}
@@ -820,13 +816,13 @@ func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 		start := time.Now()
 		check("after a 200", start)
 		time.Sleep(40 * time.Minute)
-		o.set(func(o *warmOrigin) {
-			o.header = http.Header{"Etag": {`"e"`}, "Cache-Control": {"max-age=60"}, "Date": {"Sat, 01 Jan 2000 00:40:00 GMT"}}
+		o.Set(func(o *everfreshtest.Origin) {
+			o.Header = http.Header{"Etag": {`"e"`}, "Cache-Control": {"max-age=60"}, "Date": {"Sat, 01 Jan 2000 00:40:00 GMT"}}
 		})
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		o.set(func(o *warmOrigin) { o.header.Set("Content-Type", "text/plain") }) // stays from the 200
+		o.Set(func(o *everfreshtest.Origin) { o.Header.Set("Content-Type", "text/plain") }) // stays from the 200
 		check("after a 304", start.Add(40*time.Minute))
 	})
 }

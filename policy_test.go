@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // allowTries returns what Register says of a URL, at both doors.
 func allowTries(t *testing.T, rawURL string, opts ...everfresh.CacheOption) error {
 	t.Helper()
-	c := newCache(t, append(opts, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithPrefetch(false))...)
+	c := everfreshtest.NewCache(t, append(opts, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithPrefetch(false))...)
 	_, typed := everfresh.Register(c, rawURL, everfresh.Bytes(), everfresh.WithKey("typed"))
 	untyped := c.Register(rawURL, everfresh.WithKey("untyped"))
 	if (typed == nil) != (untyped == nil) {
@@ -70,7 +71,7 @@ func TestAllow(t *testing.T) {
 		},
 		{
 			"all",
-			[]func(*url.URL) error{allowAny},
+			[]func(*url.URL) error{everfreshtest.AllowAny},
 			[]string{"https://a.test/", "http://127.0.0.1:8080/", "http://[::1]/", "https://a.test/%zz"[:15]},
 			nil,
 		},
@@ -125,11 +126,11 @@ func TestAllowOfSeveralLevels(t *testing.T) {
 		{"resource, twice", nil, []everfresh.RegisterOption{both[1], both[0]}},
 		{"cache and resource", []everfresh.CacheOption{both[0]}, []everfresh.RegisterOption{both[1]}},
 		{"cache and group", []everfresh.CacheOption{both[1]}, []everfresh.RegisterOption{everfresh.Options(both[0])}},
-		{"a resource cannot widen", []everfresh.CacheOption{both[0], both[1]}, []everfresh.RegisterOption{everfresh.WithAllow(allowAny)}},
+		{"a resource cannot widen", []everfresh.CacheOption{both[0], both[1]}, []everfresh.RegisterOption{everfresh.WithAllow(everfreshtest.AllowAny)}},
 	}
 	for _, tt := range tests {
 		for _, host := range []string{"a", "b", "c", "d"} {
-			c := newCache(t, append(tt.cache, everfresh.WithHTTPClient(clientOf(text("x"))))...)
+			c := everfreshtest.NewCache(t, append(tt.cache, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))))...)
 			_, err := everfresh.Register(c, "https://"+host+".test/", everfresh.Bytes(), tt.resource...)
 			if allowed := err == nil; allowed != (host == "b") {
 				t.Errorf("%s: %s.test: %v", tt.name, host, err)
@@ -140,10 +141,10 @@ func TestAllowOfSeveralLevels(t *testing.T) {
 
 // The options of one resource must not reach another's.
 func TestAllowDoesNotSpread(t *testing.T) {
-	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithAllow(everfresh.AllowHosts("a.test", "b.test")))
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithAllow(everfresh.AllowHosts("a.test", "b.test")))
 	narrow := everfresh.WithAllow(everfresh.AllowHosts("b.test"))
-	register(t, c, "https://b.test/", everfresh.Bytes(), narrow)
-	register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithJitter(0))
+	everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), narrow)
+	everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithJitter(0))
 	if _, err := everfresh.Register(c, "https://a.test/2", everfresh.Bytes(), narrow); !errors.Is(err, everfresh.ErrNotAllowed) {
 		t.Errorf("error = %v", err)
 	}
@@ -153,13 +154,13 @@ func TestAllowDoesNotSpread(t *testing.T) {
 // the cache has room for more behind its own.
 func TestAllowDoesNotOverwrite(t *testing.T) {
 	for n := range 5 { // some numbers of policies leave room, others do not
-		opts := []everfresh.CacheOption{everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithPrefetch(false)}
+		opts := []everfresh.CacheOption{everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithPrefetch(false)}
 		for range n {
-			opts = append(opts, everfresh.WithAllow(allowAny))
+			opts = append(opts, everfresh.WithAllow(everfreshtest.AllowAny))
 		}
-		c := newCache(t, opts...)
-		a := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
-		b := register(t, c, "https://b.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("b.test")))
+		c := everfreshtest.NewCache(t, opts...)
+		a := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
+		b := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), everfresh.WithAllow(everfresh.AllowHosts("b.test")))
 		for _, r := range []*everfresh.Resource[[]byte]{a, b} {
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Errorf("%d policies of the cache: %v", n, err)
@@ -192,19 +193,19 @@ func TestAllowInvalidPatterns(t *testing.T) {
 			resource []everfresh.RegisterOption
 		}{
 			{"alone", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy)}},
-			{"before one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy, allowAny)}},
-			{"after one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(allowAny, policy)}},
-			{"of the cache", []everfresh.CacheOption{everfresh.WithAllow(allowAny, policy)}, nil},
+			{"before one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(policy, everfreshtest.AllowAny)}},
+			{"after one that allows any", nil, []everfresh.RegisterOption{everfresh.WithAllow(everfreshtest.AllowAny, policy)}},
+			{"of the cache", []everfresh.CacheOption{everfresh.WithAllow(everfreshtest.AllowAny, policy)}, nil},
 		} {
-			c := newCache(t, append(tt.cache, everfresh.WithHTTPClient(clientOf(text("x"))))...)
+			c := everfreshtest.NewCache(t, append(tt.cache, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))))...)
 			_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), tt.resource...)
 			if err == nil || !strings.Contains(err.Error(), "invalid URL pattern") {
 				t.Errorf("%s, %s: error = %v, want an invalid pattern", name, tt.place, err)
 			}
 		}
 	}
-	c := newCache(t)
-	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(allowAny, nil))
+	c := everfreshtest.NewCache(t)
+	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithAllow(everfreshtest.AllowAny, nil))
 	if err == nil || !strings.Contains(err.Error(), "nil URL policy") {
 		t.Errorf("nil policy: error = %v", err)
 	}
@@ -252,7 +253,7 @@ func TestURLsThatAreNeverAllowed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, opts := range [][]everfresh.CacheOption{nil, {everfresh.WithAllow(allowAny)}} {
+			for _, opts := range [][]everfresh.CacheOption{nil, {everfresh.WithAllow(everfreshtest.AllowAny)}} {
 				if err := allowTries(t, tt.url, opts...); !errors.Is(err, everfresh.ErrNotAllowed) {
 					t.Errorf("error = %v, want ErrNotAllowed", err)
 				}
@@ -264,7 +265,7 @@ func TestURLsThatAreNeverAllowed(t *testing.T) {
 // A refusal says neither user nor password, nor what else the URL holds.
 func TestRefusedURLIsNotShown(t *testing.T) {
 	for _, raw := range []string{"https://me:s3cr3t@a.test/", "https://a.test/?k=s3cr3t\x00", "https://a.test:s3cr3t/", "https:s3cr3t@a.test"} {
-		c := newCache(t)
+		c := everfreshtest.NewCache(t)
 		_, err := everfresh.Register(c, raw, everfresh.Bytes())
 		if err == nil || strings.Contains(err.Error(), "s3cr3t") || strings.Contains(err.Error(), "me:") {
 			t.Errorf("error = %v", err)
@@ -287,8 +288,8 @@ func TestAllowSeesTheCanonicalURL(t *testing.T) {
 	for _, tt := range tests {
 		web := &redirectWeb{}
 		var asked []string
-		c := newCache(t, everfresh.WithHTTPClient(web.client()))
-		r := register(t, c, tt.raw, everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()))
+		r := everfreshtest.Register(t, c, tt.raw, everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
 			asked = append(asked, u.String())
 			u.Host, u.Path = "evil.test", "/changed" // it is a copy
 			return nil
@@ -317,9 +318,9 @@ func TestVeryLongURL(t *testing.T) {
 		{everfresh.WithAllow(everfresh.AllowPrefix("https://a.test/x/x"))},
 		{everfresh.WithAllow(everfresh.AllowRegexp(`https://a\.test/.*`))},
 	} {
-		var l listener
-		c := newCache(t, append(append(l.options(), everfresh.WithHTTPClient(web.client())), policies...)...)
-		r := register(t, c, long, everfresh.Bytes(), everfresh.WithPrefetch(false))
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(append(l.Options(), everfresh.WithHTTPClient(web.client())), policies...)...)
+		r := everfreshtest.Register(t, c, long, everfresh.Bytes(), everfresh.WithPrefetch(false))
 		if v, err := r.Get(t.Context()); string(v) != "end" || err != nil {
 			t.Fatalf("Get = %q, %.200v", v, err)
 		}
@@ -351,8 +352,8 @@ func TestAllowOfBuiltRequests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		web := &redirectWeb{}
-		c := newCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 			func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 				return http.NewRequestWithContext(ctx, http.MethodPost, tt.url, strings.NewReader("secret"))
 			}))
@@ -375,12 +376,12 @@ func TestAllowOfBuiltRequests(t *testing.T) {
 // A fetcher of the caller's own is asked for nothing that the policy refuses either.
 func TestAllowOfBuiltRequestsBeforeAFetcher(t *testing.T) {
 	fetched := 0
-	c := newCache(t, everfresh.WithAllow(everfresh.AllowHosts("a.test")), everfresh.WithFetcher(everfresh.FetcherFunc(
+	c := everfreshtest.NewCache(t, everfresh.WithAllow(everfresh.AllowHosts("a.test")), everfresh.WithFetcher(everfresh.FetcherFunc(
 		func(*http.Request) (*http.Response, error) {
 			fetched++
 			return nil, errors.New("fetched")
 		})))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 		func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 			return http.NewRequestWithContext(ctx, http.MethodGet, "https://b.test/", nil)
 		}))
@@ -392,8 +393,8 @@ func TestAllowOfBuiltRequestsBeforeAFetcher(t *testing.T) {
 }
 
 func TestAllowOfARequestWithoutURL(t *testing.T) {
-	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 		func(context.Context, *everfresh.Snapshot[any]) (*http.Request, error) { return &http.Request{}, nil }))
 	if _, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrNotAllowed) {
 		t.Errorf("error = %v, want ErrNotAllowed", err)
@@ -428,9 +429,9 @@ func TestAllowOfWhatMiddlewareChanged(t *testing.T) {
 		{"https://u:p@a.test/", "userinfo", same},
 	} {
 		web := &redirectWeb{}
-		c := newCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
 			everfresh.WithMiddleware(allowMoves(tt.to, tt.ctx)))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		hops := web.taken()
 		if tt.want == "" {
@@ -452,9 +453,9 @@ func TestAllowWithoutTheContext(t *testing.T) {
 	web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": redirectTo(http.StatusFound, "https://b.test/")}}
 	lost := func(context.Context) context.Context { return context.Background() }
 	for _, to := range []string{"https://a.test/", "https://b.test/"} {
-		c := newCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
 			everfresh.WithMiddleware(allowMoves(to, lost)))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if got := redirectURLs(web.taken()); strings.Contains(got, "b.test") || err == nil {
 			t.Errorf("went to %s (%v): the policy allows a.test only", got, err)
@@ -466,8 +467,8 @@ func TestAllowWithoutTheContext(t *testing.T) {
 // Register, whose policy it is.
 func TestAllowPanics(t *testing.T) {
 	calls := 0
-	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(*url.URL) error {
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(*url.URL) error {
 		if calls++; calls == 2 {
 			panic("s3cr3t")
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -159,21 +160,6 @@ func TestQueryPurge(t *testing.T) {
 	})
 }
 
-// rewriter replaces the record of a key right before it is deleted.
-type rewriter struct {
-	store.Storage
-	t       *testing.T
-	rewrite []*everfresh.Record // one for each Delete
-}
-
-func (w *rewriter) Delete(ctx context.Context, key string, cond store.Condition) error {
-	if len(w.rewrite) > 0 {
-		warmPut(w.t, w.Storage, w.rewrite[0]) //nolint:contextcheck // It takes the context of the test.
-		w.rewrite = w.rewrite[1:]
-	}
-	return w.Storage.Delete(ctx, key, cond)
-}
-
 // TestQueryPurgeJudgesAgain: who is replaced meanwhile is purged only if the new record is
 // selected, too.
 func TestQueryPurgeJudgesAgain(t *testing.T) {
@@ -192,7 +178,14 @@ func TestQueryPurgeJudgesAgain(t *testing.T) {
 			"by a stale one":   {[]*everfresh.Record{spent()}, 1},
 			"by one and other": {[]*everfresh.Record{spent(), fresh}, 0},
 		} {
-			w := &rewriter{new(store.Memory), t, tt.rewrite}
+			w := everfreshtest.NewHooked()
+			w.OnDelete(func(context.Context, string) error { // the record is replaced right before
+				if len(tt.rewrite) > 0 {
+					warmPut(t, w.Storage, tt.rewrite[0]) //nolint:contextcheck // It takes the context of the test.
+					tt.rewrite = tt.rewrite[1:]
+				}
+				return nil
+			})
 			warmPut(t, w.Storage, spent())
 			n, err := everfresh.Query{Stale: true}.Purge(t.Context(), w)
 			if n != tt.removed || err != nil {
@@ -209,16 +202,16 @@ func TestQueryPurgeJudgesAgain(t *testing.T) {
 func TestCachePurge(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			o := newWarmOrigin("v", "Etag", `"1"`)
-			opts := []everfresh.CacheOption{o.client(), everfresh.WithJitter(0)}
+			o := everfreshtest.NewBody("v", "Etag", `"1"`)
+			opts := []everfresh.CacheOption{o.Option(), everfresh.WithJitter(0)}
 			mem := new(store.Memory)
 			if stored {
 				warmPut(t, mem, warmRecord("https://gone.test/old", "v", 0, time.Hour))
 				opts = append(opts, everfresh.WithStorage(mem))
 			}
-			c := newCache(t, opts...)
-			r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPriority(store.Low))
-			dear := register(t, c, warmURL+"2", everfresh.Bytes(), everfresh.WithPriority(store.High))
+			c := everfreshtest.NewCache(t, opts...)
+			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPriority(store.Low))
+			dear := everfreshtest.Register(t, c, warmURL+"2", everfresh.Bytes(), everfresh.WithPriority(store.High))
 			if err := c.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -259,28 +252,28 @@ func TestCachePurge(t *testing.T) {
 // as the last one would have, and serves the value meanwhile.
 func TestRestartGoesOnBackingOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("v")
+		o := everfreshtest.NewBody("v")
 		mem := new(store.Memory)
 		opts := []everfresh.CacheOption{
-			o.client(), everfresh.WithStorage(mem), everfresh.WithJitter(0),
+			o.Option(), everfresh.WithStorage(mem), everfresh.WithJitter(0),
 			everfresh.WithRefreshInterval(time.Hour), everfresh.WithBackoff(time.Minute, time.Minute),
 		}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		o.set(func(o *warmOrigin) { o.down = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		time.Sleep(time.Hour + 70*time.Second) // fails twice
 		synctest.Wait()
 		failed := r.Status()
 		if failed.Failures != 2 {
 			t.Fatalf("%d failures, want 2", failed.Failures)
 		}
-		warmClose(t, c)
-		requests := len(o.requests())
+		everfreshtest.Close(t, c)
+		requests := len(o.Requests())
 
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "v" || err != nil {
 			t.Fatalf("Get = %q, %v", v, err)
 		}
@@ -289,14 +282,14 @@ func TestRestartGoesOnBackingOff(t *testing.T) {
 			t.Errorf("after the restart: %+v, want failures and next refresh of %+v", st, failed)
 		}
 		time.Sleep(time.Until(failed.Next) - time.Second)
-		if n := len(o.requests()); n != requests {
+		if n := len(o.Requests()); n != requests {
 			t.Errorf("%d requests during back-off", n-requests)
 		}
-		o.set(func(o *warmOrigin) { o.down = false })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if st := r.Status(); st.Failures != 0 || len(o.requests()) != requests+1 {
-			t.Errorf("after the back-off: %+v, %d requests", st, len(o.requests())-requests)
+		if st := r.Status(); st.Failures != 0 || len(o.Requests()) != requests+1 {
+			t.Errorf("after the back-off: %+v, %d requests", st, len(o.Requests())-requests)
 		}
 		if rec := warmGet(t, mem, warmURL); rec.Failures != 0 || !rec.NotBefore.IsZero() {
 			t.Errorf("stored: %d failures, not before %v", rec.Failures, rec.NotBefore)
@@ -307,12 +300,12 @@ func TestRestartGoesOnBackingOff(t *testing.T) {
 // TestRestartDoubtsBackOff: a clock that lied does not stop refreshes for ever.
 func TestRestartDoubtsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("new")
+		o := everfreshtest.NewBody("new")
 		mem := new(store.Memory)
 		rec := warmRecord(warmURL, "old", time.Hour, time.Minute)
 		rec.Failures, rec.NotBefore = 3, time.Now().AddDate(100, 0, 0)
 		warmPut(t, mem, rec)
-		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), warmURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "old" || err != nil {
 			t.Fatalf("Get = %q, %v", v, err)
 		}
@@ -356,14 +349,14 @@ func (s *lateLister) List(ctx context.Context, prefix string) iter.Seq2[store.Me
 func TestQuarantineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(lateLister)
-		o := newWarmOrigin("v")
-		c := newCache(t, everfresh.WithStorage(mem), o.client())
+		o := everfreshtest.NewBody("v")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
 		for i := range 130 {
 			key := fmt.Sprintf("https://a.test/%d", i)
 			if _, err := mem.Store(t.Context(), warmName(key), []byte("damaged"), store.Any()); err != nil {
 				t.Fatal(err)
 			}
-			register(t, c, key, everfresh.Bytes())
+			everfreshtest.Register(t, c, key, everfresh.Bytes())
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
@@ -382,7 +375,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 }
 
 func TestInvalidPriority(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	if err := c.Register("https://a.test/", everfresh.WithPriority(7)); err == nil {
 		t.Error("priority 7 was accepted")
 	}

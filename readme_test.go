@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // TestReadmeProgram runs the program of README.md, which prints what its last comment says.
@@ -77,8 +78,8 @@ func TestReadmeExamples(t *testing.T) {
 
 // TestReadsOfReadyValueDoNotAllocate reads the three ways that README.md promises.
 func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
-	c := newCache(t, everfresh.WithHTTPClient(clientOf(text("v"))))
-	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("v"))))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 	if err := r.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A redirectWeb is a client's view of many hosts: it answers each URL by its table, and
@@ -44,9 +45,9 @@ func (w *redirectWeb) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.mu.Unlock()
 	answer, ok := w.table[hop.url]
 	if !ok {
-		answer = text("end", "ETag", `"end"`)
+		answer = everfreshtest.Text("end", "ETag", `"end"`)
 	}
-	return viaHandler{answer}.RoundTrip(req)
+	return everfreshtest.Transport{Handler: answer}.RoundTrip(req)
 }
 
 func (w *redirectWeb) client() *http.Client { return &http.Client{Transport: w} }
@@ -171,7 +172,7 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 			for _, kind := range []string{"GET by options", "GET", "POST"} {
 				t.Run(fmt.Sprintf("%d/%s/%s", code, target.name, kind), func(t *testing.T) {
 					web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(code, target.url)}}
-					c := newCache(t, everfresh.WithHTTPClient(client(web)))
+					c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
 					method, sent := http.MethodGet, ""
 					opts := redirectRequest(method, from, sent)
 					switch kind {
@@ -181,7 +182,7 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 					case "GET by options":
 						opts = redirectOptions()
 					}
-					r := register(t, c, from, everfresh.Bytes(), opts...)
+					r := everfreshtest.Register(t, c, from, everfresh.Bytes(), opts...)
 					_, err := r.Get(t.Context())
 					hops := web.taken()
 					if hops[0].method != method || hops[0].body != sent || hops[0].header.Get("X-Api-Key") == "" {
@@ -249,8 +250,8 @@ func redirectCarriesNoBodyToAnotherOrigin(t *testing.T, client func(http.RoundTr
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS"} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": redirectTo(code, "https://b.test/")}}
-			c := newCache(t, everfresh.WithHTTPClient(client(web)))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 				func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 					return http.NewRequestWithContext(ctx, method, "https://a.test/", strings.NewReader("secret=s"))
 				}))
@@ -284,8 +285,8 @@ func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTrippe
 	}
 	for _, tt := range tests {
 		web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusFound, tt.location)}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, from, everfresh.Bytes(), redirectRequest(http.MethodGet, from, "")...)
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, from, everfresh.Bytes(), redirectRequest(http.MethodGet, from, "")...)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Errorf("%s: %v", tt.location, err)
 			continue
@@ -319,8 +320,8 @@ func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Cli
 			for i, u := range tt.route[1:] {
 				web.table[tt.route[i]] = redirectTo(http.StatusFound, u)
 			}
-			c := newCache(t, everfresh.WithHTTPClient(client(web)))
-			r := register(t, c, tt.route[0], everfresh.Bytes(), redirectRequest(http.MethodGet, tt.route[0], "")...)
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+			r := everfreshtest.Register(t, c, tt.route[0], everfresh.Bytes(), redirectRequest(http.MethodGet, tt.route[0], "")...)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -361,9 +362,9 @@ func TestRedirectKeepsTheEnginesValidators(t *testing.T) {
 			_, _ = io.WriteString(w, "b")
 		},
 	}}
-	var l listener
-	c := newCache(t, append(l.options(), everfresh.WithHTTPClient(web.client()), everfresh.WithHeader("X-Api-Key", "s"))...)
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	var l everfreshtest.Recorder
+	c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithHTTPClient(web.client()), everfresh.WithHeader("X-Api-Key", "s"))...)
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
@@ -388,8 +389,8 @@ func redirectHops(t *testing.T, client func(http.RoundTripper) *http.Client) {
 		for i := range n {
 			web.table[hop(i)] = redirectTo(http.StatusFound, hop(i+1))
 		}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, hop(0), everfresh.Bytes(), everfresh.WithPrefetch(false))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, hop(0), everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if n <= 3 {
 			if err != nil {
@@ -410,8 +411,8 @@ func TestRedirectInACircle(t *testing.T) {
 	web := &redirectWeb{table: map[string]http.HandlerFunc{
 		"https://a.test/": redirectTo(http.StatusMovedPermanently, "https://a.test/"),
 	}}
-	c := newCache(t, everfresh.WithHTTPClient(web.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	if _, err := r.Get(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 3") {
 		t.Errorf("error = %v", err)
 	}
@@ -431,8 +432,8 @@ func redirectAsksThePolicy(t *testing.T, client func(http.RoundTripper) *http.Cl
 		no := errors.New("not this one")
 		var mu sync.Mutex
 		var asked []string
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, route[0], everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, route[0], everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
 			mu.Lock()
 			defer mu.Unlock()
 			asked = append(asked, u.String())
@@ -487,8 +488,8 @@ func redirectTargetsThatAreNeverFollowed(t *testing.T, client func(http.RoundTri
 	}
 	for _, tt := range tests {
 		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/0": redirectTo(http.StatusFound, tt.location)}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(allowAny))
-		r := register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(everfreshtest.AllowAny))
+		r := everfreshtest.Register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error = %v, want %q", tt.location, err, tt.want)
@@ -504,13 +505,13 @@ func TestRedirectWithoutATarget(t *testing.T) { redirectEach(t, redirectWithoutA
 
 func redirectWithoutATarget(t *testing.T, client func(http.RoundTripper) *http.Client) {
 	for _, code := range []int{300, 301, 302, 303, 304, 305, 306, 307, 308} {
-		answer := status(code)
+		answer := everfreshtest.Status(code)
 		if code == 300 || code == 304 || code == 305 || code == 306 { // no redirect, whatever it names
-			answer = status(code, "Location", "https://b.test/")
+			answer = everfreshtest.Status(code, "Location", "https://b.test/")
 		}
 		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": answer}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		var se *everfresh.StatusError
 		if !errors.As(err, &se) || se.Code != code {
@@ -527,8 +528,8 @@ func redirectWithoutATarget(t *testing.T, client func(http.RoundTripper) *http.C
 func TestRedirectLeavesTheResourceAlone(t *testing.T) {
 	const from = "https://a.test/0"
 	web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "https://b.test/1")}}
-	c := newCache(t, everfresh.WithHTTPClient(web.client()))
-	r := register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()))
+	r := everfreshtest.Register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A boundToken is a value that carries its own end, as access tokens do.
@@ -79,19 +80,19 @@ func TestTokensAreRefreshedAheadOfTheirEnd(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				origin := newSchedOrigin(boundMinter(tt.life, tt.kv...))
-				c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshAhead(tt.ahead), origin.client())
-				r := register(t, c, "https://a.test/", boundDecode, tt.opts...)
+				origin := everfreshtest.NewOrigin(boundMinter(tt.life, tt.kv...))
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshAhead(tt.ahead), origin.Option())
+				r := everfreshtest.Register(t, c, "https://a.test/", boundDecode, tt.opts...)
 				synctest.Wait()
-				for origin.now() < schedDay {
+				for origin.Now() < schedDay {
 					time.Sleep(min(tt.life/7, 10*time.Minute))
 					v, ok := r.Peek()
 					if !ok || !v.end.After(time.Now()) {
-						t.Fatalf("%v: Peek = %v, %v", origin.now(), v, ok)
+						t.Fatalf("%v: Peek = %v, %v", origin.Now(), v, ok)
 					}
 				}
-				origin.sleepUntil(25 * time.Hour)
-				schedCompare(t, name, origin.times("/"), schedEvery(tt.every, 25*time.Hour))
+				origin.SleepUntil(25 * time.Hour)
+				everfreshtest.WantTimes(t, name, origin.Times("/"), everfreshtest.Every(tt.every, 25*time.Hour))
 			})
 		})
 	}
@@ -102,11 +103,11 @@ func TestTokensAreRefreshedAheadOfTheirEnd(t *testing.T) {
 func TestTokenSetsItsOwnLifetime(t *testing.T) {
 	for _, kv := range [][]string{nil, {"Cache-Control", "no-store"}} {
 		synctest.Test(t, func(t *testing.T) {
-			origin := newSchedOrigin(boundMinter(2*time.Hour, kv...))
-			c := newCache(t, everfresh.WithJitter(0), origin.client())
-			r := register(t, c, "https://a.test/", boundDecode)
-			origin.sleepUntil(schedDay)
-			schedCompare(t, "token", origin.times("/"), schedEvery(119*time.Minute, schedDay))
+			origin := everfreshtest.NewOrigin(boundMinter(2*time.Hour, kv...))
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
+			origin.SleepUntil(schedDay)
+			everfreshtest.WantTimes(t, "token", origin.Times("/"), everfreshtest.Every(119*time.Minute, schedDay))
 			if st := r.Status(); st.Freshness != "the value's own end" || st.Lifetime != 2*time.Hour {
 				t.Errorf("fresh for %v by %q, want 2h0m0s by its own end", st.Lifetime, st.Freshness)
 			}
@@ -118,11 +119,11 @@ func TestTokenSetsItsOwnLifetime(t *testing.T) {
 // not asked again at once, and again.
 func TestTokenJustAboveTheTimeAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(boundMinter(time.Minute+time.Millisecond, "Cache-Control", "max-age=3600"))
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshAhead(time.Minute), origin.client())
-		register(t, c, "https://a.test/", boundDecode)
-		origin.sleepUntil(time.Minute)
-		if n := len(origin.times("/")); n > 10 {
+		origin := everfreshtest.NewOrigin(boundMinter(time.Minute+time.Millisecond, "Cache-Control", "max-age=3600"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshAhead(time.Minute), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", boundDecode)
+		origin.SleepUntil(time.Minute)
+		if n := len(origin.Times("/")); n > 10 {
 			t.Errorf("%d fetches in the life of one token", n)
 		}
 	})
@@ -132,30 +133,30 @@ func TestTokenJustAboveTheTimeAhead(t *testing.T) {
 func TestTokenIsNotServedAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const life, back = 2 * time.Hour, 3 * time.Hour
-		heard := new(listener)
+		heard := new(everfreshtest.Recorder)
 		mint := boundMinter(life, "Cache-Control", "max-age=86400")
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
-			if now := origin.now(); now > time.Hour && now < back {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
+			if now := origin.Now(); now > time.Hour && now < back {
 				w.WriteHeader(http.StatusBadGateway)
 				return
 			}
 			mint(w, r)
 		})
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
-		r := register(t, c, "https://a.test/", boundDecode)
-		origin.sleepUntil(life - 1)
-		if snap := r.Snapshot(); snap == nil || !snap.ServeUntil.Equal(origin.start.Add(life)) {
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
+		origin.SleepUntil(life - 1)
+		if snap := r.Snapshot(); snap == nil || !snap.ServeUntil.Equal(origin.Start.Add(life)) {
 			t.Fatalf("just before its end: %+v", snap)
 		}
-		origin.sleepUntil(life)
+		origin.SleepUntil(life)
 		boundCheckStale(t, r, http.StatusBadGateway)
 		if n := len(heard.Events("expired")); n != 1 {
 			t.Errorf("%d events say that it expired, want 1", n)
 		}
-		origin.sleepUntil(back - 1)
+		origin.SleepUntil(back - 1)
 		boundCheckStale(t, r, http.StatusBadGateway)
-		origin.sleepUntil(back + 5*time.Minute)
+		origin.SleepUntil(back + 5*time.Minute)
 		if v, ok := r.Peek(); !ok || v.text != "token-2" {
 			t.Errorf("Peek = %v, %v after the origin came back", v, ok)
 		}
@@ -188,43 +189,43 @@ func boundCheckStale[T any](t *testing.T, r *everfresh.Resource[T], code int) {
 func TestEqualTokenDoesNotLiveLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const life, changes = time.Hour, 90 * time.Minute
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=86400")
 			name := "old"
-			if origin.now() >= changes {
+			if origin.Now() >= changes {
 				name = "new"
 			}
 			boundAnswer(w, name, life)
 		})
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 		synctest.Wait()
 		first := r.Snapshot()
-		origin.sleepUntil(life - 30*time.Second)
+		origin.SleepUntil(life - 30*time.Second)
 		snap := r.Snapshot()
 		if snap.Version != first.Version || !snap.CheckedAt.After(first.CheckedAt) {
 			t.Errorf("after a refresh: version %d, want %d; checked at %v", snap.Version, first.Version, snap.CheckedAt)
 		}
-		if !snap.ServeUntil.Equal(origin.start.Add(life)) || !snap.Value.end.Equal(first.Value.end) {
+		if !snap.ServeUntil.Equal(origin.Start.Add(life)) || !snap.Value.end.Equal(first.Value.end) {
 			t.Errorf("served until %v, ends at %v", snap.ServeUntil, snap.Value.end)
 		}
-		origin.sleepUntil(life - 1)
+		origin.SleepUntil(life - 1)
 		if _, ok := r.Peek(); !ok {
 			t.Error("not served until its end")
 		}
-		if n := len(origin.times("/")); n > 15 {
+		if n := len(origin.Times("/")); n > 15 {
 			t.Errorf("%d fetches of a token that does not change", n)
 		}
-		origin.sleepUntil(life)
+		origin.SleepUntil(life)
 		if _, ok := r.Peek(); ok {
 			t.Error("served after its end")
 		}
-		origin.sleepUntil(changes - 1)
+		origin.SleepUntil(changes - 1)
 		if _, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrStale) {
 			t.Errorf("Get: %v, want ErrStale", err)
 		}
-		origin.sleepUntil(changes + 5*time.Minute)
+		origin.SleepUntil(changes + 5*time.Minute)
 		if v, ok := r.Peek(); !ok || v.text != "new" {
 			t.Errorf("Peek = %v, %v, want the new token", v, ok)
 		}
@@ -239,17 +240,17 @@ func TestEqualTokenDoesNotLiveLonger(t *testing.T) {
 func TestEqualTokenMayLiveShorter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			life := time.Hour
 			if n.Add(1) > 1 {
 				life = 10 * time.Minute
 			}
 			boundAnswer(w, "token", life)
 		})
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(20*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
-		origin.sleepUntil(20 * time.Minute)
-		if snap := r.Snapshot(); !snap.ServeUntil.Equal(origin.start.Add(30 * time.Minute)) {
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(20*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
+		origin.SleepUntil(20 * time.Minute)
+		if snap := r.Snapshot(); !snap.ServeUntil.Equal(origin.Start.Add(30 * time.Minute)) {
 			t.Errorf("served until %v, want 30 min after the start", snap.ServeUntil)
 		}
 	})
@@ -258,9 +259,9 @@ func TestEqualTokenMayLiveShorter(t *testing.T) {
 func TestTokenThatExpiredOnTheWayIsAnError(t *testing.T) {
 	for _, life := range []time.Duration{0, -time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			origin := newSchedOrigin(boundMinter(life, "Cache-Control", "max-age=86400"))
-			c := newCache(t, everfresh.WithJitter(0), origin.client())
-			r := register(t, c, "https://a.test/", boundDecode)
+			origin := everfreshtest.NewOrigin(boundMinter(life, "Cache-Control", "max-age=86400"))
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 			_, err := r.Get(t.Context())
 			if !errors.Is(err, everfresh.ErrNotReady) || errors.Is(err, everfresh.ErrStale) {
 				t.Errorf("Get: %v", err)
@@ -268,8 +269,8 @@ func TestTokenThatExpiredOnTheWayIsAnError(t *testing.T) {
 			if _, ok := r.Peek(); ok {
 				t.Error("served")
 			}
-			origin.sleepUntil(time.Minute)
-			schedCompare(t, "back-off", origin.times("/"), schedOutage(time.Minute, 0,
+			origin.SleepUntil(time.Minute)
+			everfreshtest.WantTimes(t, "back-off", origin.Times("/"), schedOutage(time.Minute, 0,
 				func(time.Duration) (time.Duration, bool) { return 0, true }))
 		})
 	}
@@ -279,15 +280,15 @@ func TestTokenThatExpiredOnTheWayIsAnError(t *testing.T) {
 func TestExpiredAnswerKeepsALivingToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			if n.Add(1) == 1 {
 				boundAnswer(w, "good", time.Hour)
 				return
 			}
 			boundAnswer(w, "dead", -time.Second)
 		})
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 		synctest.Wait()
 		if err := r.Refresh(t.Context()); err == nil {
 			t.Error("Refresh took an expired token")
@@ -302,7 +303,7 @@ func TestExpiredAnswerKeepsALivingToken(t *testing.T) {
 // that may be served.
 func TestTokenConfirmedTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"1"`)
 			if r.Header.Get("If-None-Match") != "" {
 				time.Sleep(2 * time.Minute)
@@ -311,17 +312,17 @@ func TestTokenConfirmedTooLate(t *testing.T) {
 			}
 			boundAnswer(w, "token", time.Hour)
 		})
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(10*schedDay),
-			everfresh.WithTimeout(10*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(10*schedDay),
+			everfresh.WithTimeout(10*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 		synctest.Wait()
 		first := r.Snapshot()
 		// It is asked for again at 59 min, and the 304 comes at 61.
-		origin.sleepUntil(time.Hour)
+		origin.SleepUntil(time.Hour)
 		if _, ok := r.Peek(); ok {
 			t.Error("served after its end, while a refresh is under way")
 		}
-		origin.sleepUntil(61 * time.Minute)
+		origin.SleepUntil(61 * time.Minute)
 		if _, ok := r.Peek(); ok {
 			t.Error("served after its end, by a 304")
 		}
@@ -330,11 +331,11 @@ func TestTokenConfirmedTooLate(t *testing.T) {
 		}
 		// The next request is not conditional, as there is nothing to confirm; it brings
 		// equal bytes, which are past their end.
-		origin.sleepUntil(62 * time.Minute)
+		origin.SleepUntil(62 * time.Minute)
 		if _, ok := r.Peek(); ok {
 			t.Error("equal bytes came back to life")
 		}
-		if got := first.ServeUntil; !got.Equal(origin.start.Add(time.Hour)) {
+		if got := first.ServeUntil; !got.Equal(origin.Start.Add(time.Hour)) {
 			t.Errorf("served until %v", got)
 		}
 	})
@@ -343,7 +344,7 @@ func TestTokenConfirmedTooLate(t *testing.T) {
 // TestTokenConfirmedInTime: a 304 does not renew a token's life, either.
 func TestTokenConfirmedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"1"`)
 			w.Header().Set("Cache-Control", "max-age=1200")
 			if r.Header.Get("If-None-Match") != "" {
@@ -352,14 +353,14 @@ func TestTokenConfirmedInTime(t *testing.T) {
 			}
 			boundAnswer(w, "token", time.Hour)
 		})
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), everfresh.WithRefreshInterval(20*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
-		origin.sleepUntil(50 * time.Minute)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), everfresh.WithRefreshInterval(20*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
+		origin.SleepUntil(50 * time.Minute)
 		snap := r.Snapshot()
-		if !snap.CheckedAt.Equal(origin.start.Add(40*time.Minute)) || !snap.ServeUntil.Equal(origin.start.Add(time.Hour)) {
+		if !snap.CheckedAt.Equal(origin.Start.Add(40*time.Minute)) || !snap.ServeUntil.Equal(origin.Start.Add(time.Hour)) {
 			t.Errorf("checked at %v, served until %v", snap.CheckedAt, snap.ServeUntil)
 		}
-		origin.sleepUntil(time.Hour)
+		origin.SleepUntil(time.Hour)
 		if _, ok := r.Peek(); ok {
 			t.Error("served after its end")
 		}
@@ -371,10 +372,10 @@ func TestTokenConfirmedInTime(t *testing.T) {
 func TestMaxStale(t *testing.T) {
 	const ends, back = 70 * time.Minute, 5 * time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		heard := new(listener)
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
-			if now := origin.now(); now > 0 && now < back {
+		heard := new(everfreshtest.Recorder)
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			if now := origin.Now(); now > 0 && now < back {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
@@ -382,15 +383,15 @@ func TestMaxStale(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0),
-			everfresh.WithMaxStale(10*time.Minute), origin.client())...)
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0),
+			everfresh.WithMaxStale(10*time.Minute), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		first := r.Snapshot()
-		if want := origin.start.Add(ends); !first.ServeUntil.Equal(want) {
+		if want := origin.Start.Add(ends); !first.ServeUntil.Equal(want) {
 			t.Errorf("served until %v, want %v", first.ServeUntil, want)
 		}
-		origin.sleepUntil(ends - 1)
+		origin.SleepUntil(ends - 1)
 		if v, err := r.Get(t.Context()); string(v) != "x" || err != nil {
 			t.Errorf("just before: Get = %q, %v", v, err)
 		}
@@ -398,31 +399,31 @@ func TestMaxStale(t *testing.T) {
 			t.Errorf("%d events say that it is stale, want 1", n)
 		}
 		failed := len(heard.Errors())
-		origin.sleepUntil(ends)
+		origin.SleepUntil(ends)
 		boundCheckStale(t, r, http.StatusServiceUnavailable)
 		if errs := heard.Errors(); len(errs) != failed+1 || !errors.Is(errs[failed], everfresh.ErrStale) {
 			t.Errorf("the sink heard %v of the end", errs[failed:])
 		}
-		if evs := heard.Events("expired"); len(evs) != 1 || evs[0].Version != first.Version || !evs[0].Time.Equal(origin.start.Add(ends)) {
+		if evs := heard.Events("expired"); len(evs) != 1 || evs[0].Version != first.Version || !evs[0].Time.Equal(origin.Start.Add(ends)) {
 			t.Errorf("events of the end: %+v", evs)
 		}
-		origin.sleepUntil(back - time.Second)
+		origin.SleepUntil(back - time.Second)
 		boundCheckStale(t, r, http.StatusServiceUnavailable)
 		if st := r.Status(); st.Ready || !errors.Is(st.Err, everfresh.ErrStale) {
 			t.Errorf("ready %v, error %v", st.Ready, st.Err)
 		}
 		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, at > 0 && at < back })
 		recovered := want[slices.IndexFunc(want, func(at time.Duration) bool { return at >= back })]
-		origin.sleepUntil(recovered)
+		origin.SleepUntil(recovered)
 		snap := r.Snapshot()
 		if snap == nil || snap.Version != first.Version || snap.Err != nil {
 			t.Fatalf("back with %+v, want version %d", snap, first.Version)
 		}
-		if want := origin.start.Add(recovered + ends); !snap.ServeUntil.Equal(want) {
+		if want := origin.Start.Add(recovered + ends); !snap.ServeUntil.Equal(want) {
 			t.Errorf("served until %v, want %v", snap.ServeUntil, want)
 		}
-		origin.sleepUntil(schedDay)
-		schedCompare(t, "stale", origin.times("/"), want)
+		origin.SleepUntil(schedDay)
+		everfreshtest.WantTimes(t, "stale", origin.Times("/"), want)
 	})
 }
 
@@ -434,16 +435,16 @@ func TestTokenMayBeStaleBeforeItsEnd(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			origin, dead := clockMortalOrigin("Expires-In", "3600000")
-			c := newCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(tt.maxStale),
-				everfresh.WithRefreshInterval(20*time.Minute), origin.client())
-			r := register(t, c, "https://a.test/", boundDecode)
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(tt.maxStale),
+				everfresh.WithRefreshInterval(20*time.Minute), origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 			synctest.Wait()
 			dead.Store(true)
-			origin.sleepUntil(tt.ends - 1)
-			if snap := r.Snapshot(); snap == nil || !snap.ServeUntil.Equal(origin.start.Add(tt.ends)) {
+			origin.SleepUntil(tt.ends - 1)
+			if snap := r.Snapshot(); snap == nil || !snap.ServeUntil.Equal(origin.Start.Add(tt.ends)) {
 				t.Errorf("just before %v: %+v", tt.ends, snap)
 			}
-			origin.sleepUntil(tt.ends)
+			origin.SleepUntil(tt.ends)
 			if _, ok := r.Peek(); ok {
 				t.Errorf("served after %v", tt.ends)
 			}
@@ -455,12 +456,12 @@ func TestTokenMayBeStaleBeforeItsEnd(t *testing.T) {
 func TestStaleIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute), origin.client())...)
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		heard := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		dead.Store(true)
-		origin.sleepUntil(62 * time.Minute)
+		origin.SleepUntil(62 * time.Minute)
 		if err := r.Refresh(t.Context()); !errors.Is(err, everfresh.ErrStale) {
 			t.Errorf("Refresh: %v, want ErrStale", err)
 		}
@@ -489,7 +490,7 @@ func TestStaleIsForgotten(t *testing.T) {
 func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			if n.Add(1) > 1 {
 				<-r.Context().Done()
 				return
@@ -497,14 +498,14 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte("x"))
 		})
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), everfresh.WithMaxStale(10*time.Second), origin.client())...)
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(time.Hour + 10*time.Second - 1)
+		heard := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(10*time.Second), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(time.Hour + 10*time.Second - 1)
 		if _, ok := r.Peek(); !ok {
 			t.Error("not served until the bound")
 		}
-		origin.sleepUntil(time.Hour + 10*time.Second)
+		origin.SleepUntil(time.Hour + 10*time.Second)
 		if _, ok := r.Peek(); ok {
 			t.Error("served past the bound")
 		}
@@ -520,7 +521,7 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 		if !errors.Is(err, everfresh.ErrStale) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Get: %v, want ErrStale and the timeout", err)
 		}
-		if now := origin.now(); now != time.Hour+30*time.Second {
+		if now := origin.Now(); now != time.Hour+30*time.Second {
 			t.Errorf("Get returned at %v, want when the fetch timed out", now)
 		}
 	})
@@ -530,7 +531,7 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 // back.
 func TestConfirmedAfterItWasWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"1"`)
 			w.Header().Set("Cache-Control", "max-age=3600")
 			if r.Header.Get("If-None-Match") == `"1"` {
@@ -542,22 +543,22 @@ func TestConfirmedAfterItWasWithdrawn(t *testing.T) {
 		})
 		var decoded atomic.Int64
 		decode := func(context.Context, *http.Response) (int64, error) { return decoded.Add(1), nil }
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute),
-			everfresh.WithTimeout(10*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", decode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute),
+			everfresh.WithTimeout(10*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
 		first := r.Snapshot()
-		origin.sleepUntil(61*time.Minute - 1)
+		origin.SleepUntil(61*time.Minute - 1)
 		if _, ok := r.Peek(); !ok {
 			t.Error("not served until the bound")
 		}
-		origin.sleepUntil(61 * time.Minute)
+		origin.SleepUntil(61 * time.Minute)
 		if _, ok := r.Peek(); ok {
 			t.Error("served past the bound")
 		}
 		v, err := r.Get(t.Context())
-		if v != 1 || err != nil || origin.now() != 65*time.Minute {
-			t.Errorf("%v: Get = %d, %v; want the value when the 304 comes, at 65 min", origin.now(), v, err)
+		if v != 1 || err != nil || origin.Now() != 65*time.Minute {
+			t.Errorf("%v: Get = %d, %v; want the value when the 304 comes, at 65 min", origin.Now(), v, err)
 		}
 		if snap := r.Snapshot(); snap.Version != first.Version || decoded.Load() != 1 {
 			t.Errorf("version %d, decoded %d times; want version %d, once", snap.Version, decoded.Load(), first.Version)
@@ -572,22 +573,22 @@ func TestConfirmedAfterItWasWithdrawn(t *testing.T) {
 func TestBoundsAreKeptInAWideWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dead atomic.Bool
-		origin := newSchedOrigin(boundMinter(90*time.Second, "Cache-Control", "max-age=3600"))
-		origin.down = func() error {
+		origin := everfreshtest.NewOrigin(boundMinter(90*time.Second, "Cache-Control", "max-age=3600"))
+		origin.Down = func() error {
 			if dead.Load() {
-				return errRefused
+				return everfreshtest.ErrRefused
 			}
 			return nil
 		}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Minute), origin.client())
-		r := register(t, c, "https://a.test/token", boundDecode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/token", boundDecode)
 		synctest.Wait()
 		dead.Store(true)
-		origin.sleepUntil(90*time.Second - 1) // it was refreshed, in vain, at 81 s
+		origin.SleepUntil(90*time.Second - 1) // it was refreshed, in vain, at 81 s
 		if _, ok := r.Peek(); !ok {
 			t.Error("not served until its end")
 		}
-		origin.sleepUntil(90 * time.Second)
+		origin.SleepUntil(90 * time.Second)
 		if _, ok := r.Peek(); ok {
 			t.Error("served after its end")
 		}

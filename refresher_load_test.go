@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 var burstSize = flag.Int("burst", 20_000, "how many resources TestBurstOfEqualDeadlines registers at once")
@@ -54,12 +55,12 @@ func (o *burstOrigin) rates() []int64 {
 func TestBurstOfEqualDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &burstOrigin{start: time.Now()}
-		c := newCache(t,
+		c := everfreshtest.NewCache(t,
 			everfresh.WithHTTPClient(&http.Client{Transport: o}), everfresh.WithMinRefreshInterval(time.Second),
 			everfresh.WithMaxPerHost(64))
 		n := *burstSize
 		for i := range n {
-			register(t, c, fmt.Sprintf("https://origin.test/%d", i), everfresh.Bytes())
+			everfreshtest.Register(t, c, fmt.Sprintf("https://origin.test/%d", i), everfresh.Bytes())
 			if i%(n/10) == n/10-1 {
 				time.Sleep(time.Second / 10)
 			}
@@ -99,17 +100,17 @@ func loadPath(i int) string { return "/" + strconv.Itoa(i) }
 func TestNoHerd(t *testing.T) {
 	const n, life = 1000, time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
-		c := newCache(t, origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
+		c := everfreshtest.NewCache(t, origin.Option())
 		for i := range n {
-			register(t, c, loadURL(i), everfresh.Bytes())
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes())
 		}
 		synctest.Wait()
-		origin.sleepUntil(12 * life)
+		origin.SleepUntil(12 * life)
 		for cycle := range 10 {
 			var at []time.Duration
 			for i := range n {
-				asked := origin.times(loadPath(i))
+				asked := origin.Times(loadPath(i))
 				if asked[0] != 0 {
 					t.Fatalf("first fetch at %v, want it at once", asked[0])
 				}
@@ -142,22 +143,22 @@ func loadCheckStep(t *testing.T, cycle int, step time.Duration) {
 func TestJitterKeepsTheMinimum(t *testing.T) {
 	const minimum = 15 * time.Minute
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=910"))
-		c := newCache(t, origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=910"))
+		c := everfreshtest.NewCache(t, origin.Option())
 		for i := range 300 {
 			said := []everfresh.RegisterOption{}
 			if i%2 == 0 { // the header's lifetime is below the minimum
 				said = append(said, everfresh.WithMinRefreshInterval(minimum+20*time.Second))
 			}
-			register(t, c, loadURL(i), everfresh.Bytes(), said...)
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), said...)
 		}
-		origin.sleepUntil(4 * time.Hour)
+		origin.SleepUntil(4 * time.Hour)
 		for i := range 300 {
 			least, most := minimum, 910*time.Second
 			if i%2 == 0 {
 				least, most = 920*time.Second, 966*time.Second
 			}
-			asked := origin.times(loadPath(i))
+			asked := origin.Times(loadPath(i))
 			for k := 1; k < len(asked); k++ {
 				limit := most
 				if k == 1 && i%2 == 0 {
@@ -180,16 +181,16 @@ func TestSpreadStaysSpread(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				origin := newSchedOrigin(text("x"))
-				c := newCache(t, append(opt, origin.client())...)
+				origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+				c := everfreshtest.NewCache(t, append(opt, origin.Option())...)
 				for i := range n {
-					register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
+					everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
 					time.Sleep(interval / 2 / n)
 				}
-				origin.sleepUntil(time.Hour)
+				origin.SleepUntil(time.Hour)
 				var last []time.Duration
 				for i := range n {
-					asked := origin.times(loadPath(i))
+					asked := origin.Times(loadPath(i))
 					last = append(last, asked[len(asked)-1])
 				}
 				slices.Sort(last)
@@ -201,7 +202,7 @@ func TestSpreadStaysSpread(t *testing.T) {
 				}
 				for i := range n {
 					want := time.Duration(i) * interval / 2 / n
-					if got := origin.times(loadPath(i))[400]; got != want+400*interval {
+					if got := origin.Times(loadPath(i))[400]; got != want+400*interval {
 						t.Errorf("refresh 400 of %d at %v, want %v", i, got, want+400*interval)
 					}
 				}
@@ -214,16 +215,16 @@ func TestSpreadStaysSpread(t *testing.T) {
 // window late, and never early.
 func TestDeadlinesAreExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		const n = 300
 		interval := func(i int) time.Duration { return time.Minute + time.Duration(i)*1300*time.Microsecond }
 		for i := range n {
-			register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval(i)))
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval(i)))
 		}
-		origin.sleepUntil(time.Hour)
+		origin.SleepUntil(time.Hour)
 		for i := range n {
-			asked := origin.times(loadPath(i))
+			asked := origin.Times(loadPath(i))
 			for k := 1; k < len(asked); k++ {
 				late := asked[k] - asked[k-1] - interval(i)
 				if late < 0 || late > 10*time.Millisecond {
@@ -239,17 +240,17 @@ func TestDeadlinesAreExact(t *testing.T) {
 func TestRefreshWindow(t *testing.T) {
 	const interval = 30 * time.Second
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Second), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Second), origin.Option())
 		offsets := []int{0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 5000, 5000, 17300} // ms
 		for i, offset := range offsets {
-			origin.sleepUntil(time.Duration(offset) * time.Millisecond)
-			register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
+			origin.SleepUntil(time.Duration(offset) * time.Millisecond)
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
 		}
-		origin.sleepUntil(10*interval - 1)
+		origin.SleepUntil(10*interval - 1)
 		starts := make(map[time.Duration]bool)
 		for i, offset := range offsets {
-			asked := origin.times(loadPath(i))
+			asked := origin.Times(loadPath(i))
 			want := time.Duration(offset) * time.Millisecond
 			for k, at := range asked {
 				if k > 0 {
@@ -277,19 +278,19 @@ func TestRefreshWindow(t *testing.T) {
 func TestRefreshWindowOfMinutes(t *testing.T) {
 	const window, interval = 10 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(window), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(window), origin.Option())
 		for i := range 6 { // at 0, 2, 4, 6, 8 and 10 min
-			origin.sleepUntil(time.Duration(i) * 2 * time.Minute)
-			register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
+			origin.SleepUntil(time.Duration(i) * 2 * time.Minute)
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithRefreshInterval(interval))
 		}
-		origin.sleepUntil(2 * interval)
+		origin.SleepUntil(2 * interval)
 		for i := range 6 {
 			want := interval
 			if i > 0 {
 				want += window
 			}
-			if got := origin.times(loadPath(i))[1]; got != want {
+			if got := origin.Times(loadPath(i))[1]; got != want {
 				t.Errorf("refresh of %d at %v, want %v", i, got, want)
 			}
 		}
@@ -299,11 +300,11 @@ func TestRefreshWindowOfMinutes(t *testing.T) {
 func TestLoneResourceIsExactInAWideWindow(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 1500 * time.Millisecond, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
-			origin := newSchedOrigin(text("x"))
-			c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Second), origin.client())
-			register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(life))
-			origin.sleepUntil(10 * time.Minute)
-			schedCompare(t, life.String(), origin.times("/"), schedEvery(life, 10*time.Minute))
+			origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Second), origin.Option())
+			everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(life))
+			origin.SleepUntil(10 * time.Minute)
+			everfreshtest.WantTimes(t, life.String(), origin.Times("/"), everfreshtest.Every(life, 10*time.Minute))
 		})
 	}
 }
@@ -311,18 +312,18 @@ func TestLoneResourceIsExactInAWideWindow(t *testing.T) {
 // TestFirstFetchDoesNotWaitForTheWindow: a wide window delays refreshes, not callers.
 func TestFirstFetchDoesNotWaitForTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Minute), origin.client())
-		register(t, c, "https://a.test/1", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
-		origin.sleepUntil(time.Minute + time.Second)
-		r := register(t, c, "https://a.test/2", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(time.Minute), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/1", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
+		origin.SleepUntil(time.Minute + time.Second)
+		r := everfreshtest.Register(t, c, "https://a.test/2", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if now := origin.now(); now != time.Minute+time.Second {
+		if now := origin.Now(); now != time.Minute+time.Second {
 			t.Errorf("served after %v", now-time.Minute-time.Second)
 		}
 	})
@@ -358,30 +359,30 @@ func TestDeadHostsDelayNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		healthy := &loadLateness{next: make(map[string]time.Time)}
 		var hung sync.Map
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.URL.Host == "healthy.test":
 				healthy.started(r.URL.String())
 				time.Sleep(20 * time.Millisecond)
-			case origin.now() >= dies:
+			case origin.Now() >= dies:
 				hung.Store(r.URL.String(), true)
 				<-r.Context().Done()
 				return
 			}
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, origin.client(), everfresh.WithObserver(healthy.observe))
+		c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithObserver(healthy.observe))
 		minute := everfresh.WithRefreshInterval(time.Minute)
 		for i := range 1000 {
 			for host := range 3 {
-				register(t, c, fmt.Sprintf("https://dead%d.test/%d/%d", host, host, i), everfresh.Bytes(), minute)
+				everfreshtest.Register(t, c, fmt.Sprintf("https://dead%d.test/%d/%d", host, host, i), everfresh.Bytes(), minute)
 			}
 			if i < 300 {
-				register(t, c, fmt.Sprintf("https://healthy.test/%d", i), everfresh.Bytes(), minute)
+				everfreshtest.Register(t, c, fmt.Sprintf("https://healthy.test/%d", i), everfresh.Bytes(), minute)
 			}
 		}
-		origin.sleepUntil(ends)
+		origin.SleepUntil(ends)
 		healthy.mu.Lock()
 		late := healthy.late
 		healthy.mu.Unlock()
@@ -410,24 +411,24 @@ func TestCallersGoFirst(t *testing.T) {
 	const n, took = 10_000, 100 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
-		origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			if slow.Load() {
 				time.Sleep(took)
 			}
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(time.Hour), origin.client())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshInterval(time.Hour), origin.Option())
 		all := make([]*everfresh.Resource[[]byte], n)
 		for i := range all {
-			all[i] = register(t, c, "https://a.test"+loadPath(i), everfresh.Bytes())
+			all[i] = everfreshtest.Register(t, c, "https://a.test"+loadPath(i), everfresh.Bytes())
 		}
-		origin.sleepUntil(time.Hour - time.Second)
+		origin.SleepUntil(time.Hour - time.Second)
 		slow.Store(true)
-		origin.sleepUntil(time.Hour + time.Second)
+		origin.SleepUntil(time.Hour + time.Second)
 		// parked returns one that is due, but not under way.
 		parked := func() *everfresh.Resource[[]byte] {
 			i := slices.IndexFunc(all, func(r *everfresh.Resource[[]byte]) bool {
-				return r.Status().Fetching && len(origin.times(strings.TrimPrefix(r.Key(), "https://a.test"))) == 1
+				return r.Status().Fetching && len(origin.Times(strings.TrimPrefix(r.Key(), "https://a.test"))) == 1
 			})
 			if i < 0 {
 				t.Fatal("nothing is due any more")
@@ -446,13 +447,13 @@ func TestCallersGoFirst(t *testing.T) {
 			}
 		}
 		within("a first Get", func() error {
-			r := register(t, c, "https://a.test/new", everfresh.Bytes(), everfresh.WithPrefetch(false))
+			r := everfreshtest.Register(t, c, "https://a.test/new", everfresh.Bytes(), everfresh.WithPrefetch(false))
 			_, err := r.Get(t.Context())
 			return err
 		})
 		within("a Refresh of what is parked", func() error { return parked().Refresh(t.Context()) })
 		within("a Get of what was prefetched", func() error {
-			r := register(t, c, "https://a.test/prefetched", everfresh.Bytes())
+			r := everfreshtest.Register(t, c, "https://a.test/prefetched", everfresh.Bytes())
 			_, err := r.Get(t.Context())
 			return err
 		})
@@ -461,12 +462,12 @@ func TestCallersGoFirst(t *testing.T) {
 			_, err := r.Newer(t.Context(), r.Snapshot())
 			return err
 		})
-		if origin.now() > time.Hour+5*time.Second {
-			t.Errorf("all that took until %v", origin.now())
+		if origin.Now() > time.Hour+5*time.Second {
+			t.Errorf("all that took until %v", origin.Now())
 		}
-		origin.sleepUntil(time.Hour + 260*time.Second)
+		origin.SleepUntil(time.Hour + 260*time.Second)
 		for i := range n {
-			asked := origin.times(loadPath(i))
+			asked := origin.Times(loadPath(i))
 			if len(asked) != 2 {
 				t.Fatalf("%d fetches of %d, want 2: %s", len(asked), i, strings.Trim(fmt.Sprint(asked), "[]"))
 			}

@@ -14,63 +14,8 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
-
-// A schedOrigin answers in process and remembers when it was asked for which path.
-// It must be made inside the bubble.
-type schedOrigin struct {
-	start  time.Time
-	answer http.HandlerFunc
-	down   func() error // if not nil and it returns an error, no connection is made
-
-	mu    sync.Mutex
-	asked map[string][]time.Duration // since start; guarded by mu
-}
-
-func newSchedOrigin(answer http.HandlerFunc) *schedOrigin {
-	return &schedOrigin{start: time.Now(), answer: answer, asked: make(map[string][]time.Duration)}
-}
-
-func (o *schedOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
-	o.mu.Lock()
-	o.asked[req.URL.Path] = append(o.asked[req.URL.Path], o.now())
-	o.mu.Unlock()
-	if o.down != nil {
-		if err := o.down(); err != nil {
-			return nil, err
-		}
-	}
-	return viaHandler{o.answer}.RoundTrip(req)
-}
-
-// now returns the time since the test began.
-func (o *schedOrigin) now() time.Duration { return time.Since(o.start) }
-
-func (o *schedOrigin) client() everfresh.Option {
-	return everfresh.WithHTTPClient(&http.Client{Transport: o})
-}
-
-// times returns when the path was asked for.
-func (o *schedOrigin) times(path string) []time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Clone(o.asked[path])
-}
-
-// sleepUntil sleeps until at, and until all that happens then has happened.
-func (o *schedOrigin) sleepUntil(at time.Duration) {
-	time.Sleep(at - o.now())
-	synctest.Wait()
-}
-
-// schedEvery returns the times from 0 to until that are step apart.
-func schedEvery(step, until time.Duration) []time.Duration {
-	var at []time.Duration
-	for d := time.Duration(0); d <= until; d += step {
-		at = append(at, d)
-	}
-	return at
-}
 
 // schedOutage returns when a resource is asked for that is fresh for life, whose origin
 // fails at some times and may then ask for a pause.
@@ -89,20 +34,6 @@ func schedOutage(until, life time.Duration, failing func(at time.Duration) (paus
 		backoff = min(2*backoff, 5*time.Minute)
 	}
 	return asked
-}
-
-// schedCompare reports the first difference of two lists of times.
-func schedCompare(t *testing.T, what string, got, want []time.Duration) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%s: %d fetches, want %d", what, len(got), len(want))
-	}
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			t.Errorf("%s: fetch %d at %v, want %v", what, i, got[i], want[i])
-			return
-		}
-	}
 }
 
 // schedHTTPDate formats a time as headers do.
@@ -181,27 +112,27 @@ func TestDayOfLifetimes(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		say := make(map[string]header)
-		origin := newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
 			say[r.URL.Path](w.Header(), time.Now())
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		resources := make(map[string]*everfresh.Resource[[]byte])
 		for _, tt := range tests {
 			say[tt.path] = tt.say
 		}
 		for _, tt := range tests {
-			resources[tt.path] = register(t, c, "https://a.test"+tt.path, everfresh.Bytes(), tt.opts...)
+			resources[tt.path] = everfreshtest.Register(t, c, "https://a.test"+tt.path, everfresh.Bytes(), tt.opts...)
 		}
-		origin.sleepUntil(schedDay)
+		origin.SleepUntil(schedDay)
 		for _, tt := range tests {
-			schedCompare(t, tt.path, origin.times(tt.path), schedEvery(tt.every, schedDay))
+			everfreshtest.WantTimes(t, tt.path, origin.Times(tt.path), everfreshtest.Every(tt.every, schedDay))
 			st := resources[tt.path].Status()
 			if st.Freshness != tt.why {
 				t.Errorf("%s: decided by %q, want %q", tt.path, st.Freshness, tt.why)
 			}
-			asked := origin.times(tt.path)
-			if want := origin.start.Add(asked[len(asked)-1] + tt.every); !st.Next.Equal(want) {
+			asked := origin.Times(tt.path)
+			if want := origin.Start.Add(asked[len(asked)-1] + tt.every); !st.Next.Equal(want) {
 				t.Errorf("%s: next refresh at %v, want %v", tt.path, st.Next, want)
 			}
 		}
@@ -212,15 +143,15 @@ func TestDayOfLifetimes(t *testing.T) {
 // do not drift.
 func TestDayOfASlowOrigin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(1700 * time.Millisecond)
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(schedDay + time.Minute)
-		schedCompare(t, "slow origin", origin.times("/"), schedEvery(time.Hour, schedDay))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(schedDay + time.Minute)
+		everfreshtest.WantTimes(t, "slow origin", origin.Times("/"), everfreshtest.Every(time.Hour, schedDay))
 	})
 }
 
@@ -246,10 +177,10 @@ func TestDayOfRetryAfter(t *testing.T) {
 		{"/past-date", 503, "", time.Hour, 0},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var origin *schedOrigin
+		var origin *everfreshtest.Origin
 		byPath := make(map[string]http.HandlerFunc)
-		origin = newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
-			if now := origin.now(); now < begins || now >= ends {
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
+			if now := origin.Now(); now < begins || now >= ends {
 				w.Header().Set("Cache-Control", "max-age=3600")
 				_, _ = w.Write([]byte("x"))
 				return
@@ -260,7 +191,7 @@ func TestDayOfRetryAfter(t *testing.T) {
 			byPath[tt.path] = func(w http.ResponseWriter, _ *http.Request) {
 				value := tt.value
 				if value == "" && tt.until > 0 {
-					value = schedHTTPDate(origin.start.Add(tt.until))
+					value = schedHTTPDate(origin.Start.Add(tt.until))
 				}
 				if value != "" {
 					w.Header().Set("Retry-After", value)
@@ -268,16 +199,16 @@ func TestDayOfRetryAfter(t *testing.T) {
 				w.WriteHeader(tt.code)
 			}
 		}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), origin.client())
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithRefreshWindow(1), origin.Option())
 		for _, tt := range tests {
-			register(t, c, "https://a.test"+tt.path, everfresh.Bytes())
+			everfreshtest.Register(t, c, "https://a.test"+tt.path, everfresh.Bytes())
 		}
-		origin.sleepUntil(schedDay)
+		origin.SleepUntil(schedDay)
 		for _, tt := range tests {
 			want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) {
 				return max(tt.pause, tt.until-at), at >= begins && at < ends
 			})
-			schedCompare(t, tt.path, origin.times(tt.path), want)
+			everfreshtest.WantTimes(t, tt.path, origin.Times(tt.path), want)
 		}
 	})
 }
@@ -286,29 +217,29 @@ func TestDayOfRetryAfter(t *testing.T) {
 func TestDayWithADeadOrigin(t *testing.T) {
 	const begins, ends = 3*time.Hour + 30*time.Minute, 15*time.Hour + 30*time.Minute
 	synctest.Test(t, func(t *testing.T) {
-		heard := new(listener)
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
+		heard := new(everfreshtest.Recorder)
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
 		dead := func(at time.Duration) bool { return at >= begins && at < ends }
-		origin.down = func() error {
-			if dead(origin.now()) {
-				return errRefused
+		origin.Down = func() error {
+			if dead(origin.Now()) {
+				return everfreshtest.ErrRefused
 			}
 			return nil
 		}
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		first := r.Snapshot()
-		for origin.now() < schedDay {
+		for origin.Now() < schedDay {
 			time.Sleep(10 * time.Second)
 			if v, ok := r.Peek(); !ok || string(v) != "x" {
-				t.Fatalf("%v: Peek = %q, %v", origin.now(), v, ok)
+				t.Fatalf("%v: Peek = %q, %v", origin.Now(), v, ok)
 			}
 		}
 		synctest.Wait()
 		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, dead(at) })
-		got := origin.times("/")
-		schedCompare(t, "dead origin", got, want)
+		got := origin.Times("/")
+		everfreshtest.WantTimes(t, "dead origin", got, want)
 
 		recovered := got[slices.IndexFunc(got, func(at time.Duration) bool { return at >= ends })]
 		if recovered-ends > 5*time.Minute {
@@ -329,9 +260,9 @@ func TestDayWithADeadOrigin(t *testing.T) {
 
 // schedHeard checks that the sink heard of each failure of one outage exactly once, and
 // that each told when the next attempt came.
-func schedHeard(t *testing.T, origin *schedOrigin, errs []error) {
+func schedHeard(t *testing.T, origin *everfreshtest.Origin, errs []error) {
 	t.Helper()
-	asked := origin.times("/")
+	asked := origin.Times("/")
 	from := -1
 	for i, err := range errs {
 		var re *everfresh.RefreshError
@@ -339,12 +270,12 @@ func schedHeard(t *testing.T, origin *schedOrigin, errs []error) {
 			t.Fatalf("error %d is %T", i, err)
 		}
 		if from < 0 {
-			from = slices.Index(asked, re.Next.Sub(origin.start)) - 1
+			from = slices.Index(asked, re.Next.Sub(origin.Start)) - 1
 		}
 		if re.Attempt != i+1 || !re.Stale || re.Op != "fetch" {
 			t.Fatalf("error %d: attempt %d, stale %v, %v", i, re.Attempt, re.Stale, err)
 		}
-		if next := re.Next.Sub(origin.start); next != asked[from+i+1] {
+		if next := re.Next.Sub(origin.Start); next != asked[from+i+1] {
 			t.Fatalf("error %d: next attempt at %v, but it came at %v", i, next, asked[from+i+1])
 		}
 	}
@@ -364,11 +295,11 @@ func TestErrorHeadersChangeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begins, ends := time.Hour, time.Hour+time.Minute
 		failing := func(at time.Duration) bool { return at >= begins && at < ends }
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"good"`)
 			w.Header().Set("Cache-Control", "max-age=3600")
-			if failing(origin.now()) {
+			if failing(origin.Now()) {
 				w.Header().Set("ETag", `"bad"`)
 				w.Header().Set("Cache-Control", "max-age=86400")
 				w.Header().Set("Expires", schedHTTPDate(time.Now().Add(schedDay)))
@@ -376,18 +307,18 @@ func TestErrorHeadersChangeNothing(t *testing.T) {
 			}
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(begins + 30*time.Second)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(begins + 30*time.Second)
 		snap, st := r.Snapshot(), r.Status()
-		if want := origin.start.Add(time.Hour); !snap.FreshUntil.Equal(want) || st.Lifetime != time.Hour {
+		if want := origin.Start.Add(time.Hour); !snap.FreshUntil.Equal(want) || st.Lifetime != time.Hour {
 			t.Errorf("fresh until %v, lifetime %v; want %v and 1h0m0s", snap.FreshUntil, st.Lifetime, want)
 		}
 		if st.Code != http.StatusOK || st.Failures == 0 {
 			t.Errorf("status %d of the last good answer, %d failures", st.Code, st.Failures)
 		}
-		origin.sleepUntil(schedDay)
-		schedCompare(t, "with errors", origin.times("/"), schedOutage(schedDay, time.Hour,
+		origin.SleepUntil(schedDay)
+		everfreshtest.WantTimes(t, "with errors", origin.Times("/"), schedOutage(schedDay, time.Hour,
 			func(at time.Duration) (time.Duration, bool) { return 0, failing(at) }))
 	})
 }
@@ -397,9 +328,9 @@ func TestErrorHeadersChangeNothing(t *testing.T) {
 func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		garbage := func(at time.Duration) bool { return at >= time.Hour && at < time.Hour+10*time.Minute }
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
-			if garbage(origin.now()) {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			if garbage(origin.Now()) {
 				w.Header().Set("Cache-Control", "max-age=2592000")
 				_, _ = w.Write([]byte("<html>maintenance</html>"))
 				return
@@ -407,19 +338,19 @@ func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte(`{"a":1}`))
 		})
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), origin.client())...)
-		r := register(t, c, "https://a.test/", everfresh.JSON[map[string]int]())
-		origin.sleepUntil(time.Hour + 5*time.Minute)
+		heard := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.JSON[map[string]int]())
+		origin.SleepUntil(time.Hour + 5*time.Minute)
 		if v, ok := r.Peek(); !ok || v["a"] != 1 {
 			t.Errorf("Peek = %v, %v while the origin sends garbage", v, ok)
 		}
 		if snap := r.Snapshot(); snap.Err == nil {
 			t.Error("the snapshot does not tell of the refused body")
 		}
-		origin.sleepUntil(schedDay)
+		origin.SleepUntil(schedDay)
 		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, garbage(at) })
-		schedCompare(t, "garbage", origin.times("/"), want)
+		everfreshtest.WantTimes(t, "garbage", origin.Times("/"), want)
 		for _, err := range heard.Errors() {
 			var re *everfresh.RefreshError
 			if !errors.As(err, &re) || re.Op != "decode" {
@@ -433,20 +364,20 @@ func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
 // back-off.
 func TestSteeredRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=60"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=60"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		refuse := func(err error) everfresh.Decoder[int] {
 			return func(_ context.Context, _ *http.Response) (int, error) { return 0, err }
 		}
 		base := errors.New("no")
-		register(t, c, "https://a.test/permanent", refuse(everfresh.Permanent(base)))
-		register(t, c, "https://a.test/after", refuse(everfresh.RetryAfter(base, 40*time.Second)))
-		register(t, c, "https://a.test/plain", refuse(base))
+		everfreshtest.Register(t, c, "https://a.test/permanent", refuse(everfresh.Permanent(base)))
+		everfreshtest.Register(t, c, "https://a.test/after", refuse(everfresh.RetryAfter(base, 40*time.Second)))
+		everfreshtest.Register(t, c, "https://a.test/plain", refuse(base))
 		until := 2 * time.Hour
-		origin.sleepUntil(until)
-		schedCompare(t, "permanent", origin.times("/permanent"), schedEvery(15*time.Minute, until))
-		schedCompare(t, "retry after", origin.times("/after"), schedEvery(40*time.Second, until))
-		schedCompare(t, "plain", origin.times("/plain"), schedOutage(until, 0,
+		origin.SleepUntil(until)
+		everfreshtest.WantTimes(t, "permanent", origin.Times("/permanent"), everfreshtest.Every(15*time.Minute, until))
+		everfreshtest.WantTimes(t, "retry after", origin.Times("/after"), everfreshtest.Every(40*time.Second, until))
+		everfreshtest.WantTimes(t, "plain", origin.Times("/plain"), schedOutage(until, 0,
 			func(time.Duration) (time.Duration, bool) { return 0, true }))
 	})
 }
@@ -454,14 +385,14 @@ func TestSteeredRetries(t *testing.T) {
 // TestRetryInAnAge: what a decoder asks for may be for ever, but not the past.
 func TestRetryInAnAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		origin.sleepUntil(time.Second)
-		register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) {
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		origin.SleepUntil(time.Second)
+		everfreshtest.Register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) {
 			return 0, everfresh.RetryAfter(errors.New("never again"), 1<<63-1)
 		})
-		origin.sleepUntil(time.Minute)
-		schedCompare(t, "retried in an age", origin.times("/"), []time.Duration{time.Second})
+		origin.SleepUntil(time.Minute)
+		everfreshtest.WantTimes(t, "retried in an age", origin.Times("/"), []time.Duration{time.Second})
 	})
 }
 
@@ -469,17 +400,17 @@ func TestRetryInAnAge(t *testing.T) {
 // every 18 s, as each refresh of the second pushed it ahead.
 func TestIntervalsDoNotDisturbEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		until := time.Hour
 		for _, s := range []int{10, 9, 7, 2} {
-			register(t, c, "https://a.test/"+strconv.Itoa(s), everfresh.Bytes(),
+			everfreshtest.Register(t, c, "https://a.test/"+strconv.Itoa(s), everfresh.Bytes(),
 				everfresh.WithRefreshInterval(time.Duration(s)*time.Second))
 		}
-		origin.sleepUntil(until)
+		origin.SleepUntil(until)
 		for _, s := range []int{10, 9, 7, 2} {
-			schedCompare(t, fmt.Sprintf("every %d s", s), origin.times("/"+strconv.Itoa(s)),
-				schedEvery(time.Duration(s)*time.Second, until))
+			everfreshtest.WantTimes(t, fmt.Sprintf("every %d s", s), origin.Times("/"+strconv.Itoa(s)),
+				everfreshtest.Every(time.Duration(s)*time.Second, until))
 		}
 	})
 }
@@ -488,18 +419,18 @@ func TestIntervalsDoNotDisturbEachOther(t *testing.T) {
 // the scheduler forget a constant interval.
 func TestIntervalSurvivesOtherResources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		register(t, c, "https://a.test/often", everfresh.Bytes(), everfresh.WithRefreshInterval(2*time.Second))
-		origin.sleepUntil(5 * time.Second)
-		register(t, c, "https://a.test/default", everfresh.Bytes())
-		origin.sleepUntil(15 * time.Second)
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/often", everfresh.Bytes(), everfresh.WithRefreshInterval(2*time.Second))
+		origin.SleepUntil(5 * time.Second)
+		everfreshtest.Register(t, c, "https://a.test/default", everfresh.Bytes())
+		origin.SleepUntil(15 * time.Second)
 		if err := c.Unregister("https://a.test/default"); err != nil {
 			t.Fatal(err)
 		}
-		origin.sleepUntil(time.Minute)
-		schedCompare(t, "every 2 s", origin.times("/often"), schedEvery(2*time.Second, time.Minute))
-		schedCompare(t, "default", origin.times("/default"), []time.Duration{5 * time.Second})
+		origin.SleepUntil(time.Minute)
+		everfreshtest.WantTimes(t, "every 2 s", origin.Times("/often"), everfreshtest.Every(2*time.Second, time.Minute))
+		everfreshtest.WantTimes(t, "default", origin.Times("/default"), []time.Duration{5 * time.Second})
 	})
 }
 
@@ -507,10 +438,10 @@ func TestIntervalSurvivesOtherResources(t *testing.T) {
 // so that nothing else was refreshed.
 func TestRefreshDoesNotStarveOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/1", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
-		register(t, c, "https://a.test/2", everfresh.Bytes(), everfresh.WithRefreshInterval(5*time.Second))
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/1", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
+		everfreshtest.Register(t, c, "https://a.test/2", everfresh.Bytes(), everfresh.WithRefreshInterval(5*time.Second))
 		for range 60 {
 			time.Sleep(time.Second)
 			if err := r.Refresh(t.Context()); err != nil {
@@ -518,8 +449,8 @@ func TestRefreshDoesNotStarveOthers(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		schedCompare(t, "the forced one", origin.times("/1"), schedEvery(time.Second, time.Minute))
-		schedCompare(t, "the other one", origin.times("/2"), schedEvery(5*time.Second, time.Minute))
+		everfreshtest.WantTimes(t, "the forced one", origin.Times("/1"), everfreshtest.Every(time.Second, time.Minute))
+		everfreshtest.WantTimes(t, "the other one", origin.Times("/2"), everfreshtest.Every(5*time.Second, time.Minute))
 	})
 }
 
@@ -566,28 +497,28 @@ func TestOneScheduleForEachResource(t *testing.T) {
 	for name, do := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
-				c := newCache(t, everfresh.WithJitter(0), origin.client())
+				origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 				if err := c.Register(url); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := c.Get(t.Context(), url); err != nil {
 					t.Fatal(err)
 				}
-				origin.sleepUntil(30 * time.Minute)
+				origin.SleepUntil(30 * time.Minute)
 				do(t, c)
 				synctest.Wait()
-				calls := len(origin.times("/"))
+				calls := len(origin.Times("/"))
 				if calls < 2 {
 					t.Fatalf("%d fetches after the calls, want more than the first", calls)
 				}
-				origin.sleepUntil(schedDay)
-				got := origin.times("/")[calls:]
-				want := schedEvery(time.Hour, 23*time.Hour)
+				origin.SleepUntil(schedDay)
+				got := origin.Times("/")[calls:]
+				want := everfreshtest.Every(time.Hour, 23*time.Hour)
 				for i := range want {
 					want[i] += 90 * time.Minute
 				}
-				schedCompare(t, "afterwards", got, want[:len(want)-1])
+				everfreshtest.WantTimes(t, "afterwards", got, want[:len(want)-1])
 			})
 		})
 	}
@@ -596,15 +527,15 @@ func TestOneScheduleForEachResource(t *testing.T) {
 // TestRefreshMovesTheNextOne: a forced refresh is as good as a scheduled one.
 func TestRefreshMovesTheNextOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
-		c := newCache(t, everfresh.WithJitter(0), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(59 * time.Minute)
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(59 * time.Minute)
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		origin.sleepUntil(3 * time.Hour)
-		schedCompare(t, "refreshed", origin.times("/"), []time.Duration{
+		origin.SleepUntil(3 * time.Hour)
+		everfreshtest.WantTimes(t, "refreshed", origin.Times("/"), []time.Duration{
 			0, 59 * time.Minute, 119 * time.Minute, 179 * time.Minute,
 		})
 	})
@@ -612,7 +543,7 @@ func TestRefreshMovesTheNextOne(t *testing.T) {
 
 func TestIntervalBelowWindowIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		second := newCache(t, everfresh.WithRefreshWindow(time.Second))
+		second := everfreshtest.NewCache(t, everfresh.WithRefreshWindow(time.Second))
 		short := everfresh.WithRefreshInterval(time.Second - 1)
 		if err := second.Register("https://a.test/", short); err == nil {
 			t.Error("Register took an interval below the window")
@@ -626,11 +557,11 @@ func TestIntervalBelowWindowIsRefused(t *testing.T) {
 		if err := second.Register("https://a.test/", everfresh.WithRefreshInterval(time.Second)); err != nil {
 			t.Errorf("an interval as long as the window: %v", err)
 		}
-		all := newCache(t, everfresh.WithRefreshWindow(time.Minute), everfresh.WithRefreshInterval(time.Second))
+		all := everfreshtest.NewCache(t, everfresh.WithRefreshWindow(time.Minute), everfresh.WithRefreshInterval(time.Second))
 		if err := all.Register("https://a.test/"); err == nil {
 			t.Error("Register took the cache's interval, which is below its window")
 		}
-		if err := newCache(t).Register("https://a.test/", everfresh.WithRefreshInterval(9*time.Millisecond)); err == nil {
+		if err := everfreshtest.NewCache(t).Register("https://a.test/", everfresh.WithRefreshInterval(9*time.Millisecond)); err == nil {
 			t.Error("Register took an interval below the default window")
 		}
 	})
@@ -647,12 +578,12 @@ func TestEndlessInterval(t *testing.T) {
 	for name, opts := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				origin := newSchedOrigin(text("x", "Cache-Control", "max-age=2147483648"))
-				c := newCache(t, everfresh.WithJitter(0), origin.client())
-				origin.sleepUntil(time.Second)
-				r := register(t, c, "https://a.test/", everfresh.Bytes(), opts...)
-				origin.sleepUntil(time.Minute)
-				schedCompare(t, name, origin.times("/"), []time.Duration{time.Second})
+				origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=2147483648"))
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
+				origin.SleepUntil(time.Second)
+				r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), opts...)
+				origin.SleepUntil(time.Minute)
+				everfreshtest.WantTimes(t, name, origin.Times("/"), []time.Duration{time.Second})
 				if st := r.Status(); !st.FreshUntil.After(time.Now()) || !st.Next.IsZero() && !st.Next.After(time.Now()) {
 					t.Errorf("fresh until %v, next %v", st.FreshUntil, st.Next)
 				}
@@ -664,8 +595,8 @@ func TestEndlessInterval(t *testing.T) {
 func TestHourlyRefreshForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
-		c := newCache(t, everfresh.WithJitter(0))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(clientOf(
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(everfreshtest.Client(
 			func(w http.ResponseWriter, _ *http.Request) {
 				n.Add(1)
 				w.Header().Set("Cache-Control", "max-age=3600")

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // TestSoak is the chaos of TestChaos in real time, over loopback and by the transports
@@ -60,7 +62,7 @@ func (c *chaos) soak(seed uint64, length time.Duration) {
 	}
 	tr := &http.Transport{DisableCompression: true}
 	defer tr.CloseIdleConnections()
-	cache := newCache(c.t, c.options()...)
+	cache := everfreshtest.NewCache(c.t, c.options()...)
 	c.register(cache, &http.Client{Transport: tr}, func(id int64) string {
 		return fmt.Sprintf("%s/%d", origins[id%int64(len(origins))].URL, id)
 	})
@@ -81,7 +83,7 @@ type soakUse struct {
 func (c *chaos) soakFor(length time.Duration) {
 	ctx := c.t.Context()
 	use := func(part time.Duration) (u soakUse) {
-		for end := time.Now().Add(part); time.Now().Before(end) && pause(ctx, 50*time.Millisecond); {
+		for end := time.Now().Add(part); time.Now().Before(end) && everfreshtest.Sleep(ctx, 50*time.Millisecond); {
 			u.goroutines = max(u.goroutines, runtime.NumGoroutine())
 		}
 		u.heap = soakHeap()
@@ -115,7 +117,7 @@ func soakHeap() uint64 {
 
 // soakSettle waits until there are no more goroutines than before.
 func (c *chaos) soakSettle(before int) (after int, ok bool) {
-	for deadline := time.Now().Add(10 * time.Second); ; pause(c.t.Context(), time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; everfreshtest.Sleep(c.t.Context(), time.Millisecond) {
 		after = runtime.NumGoroutine()
 		if after <= before || time.Now().After(deadline) {
 			return after, after <= before

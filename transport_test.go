@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -79,7 +80,7 @@ func newGuardWeb(t *testing.T, h http.HandlerFunc) *guardWeb {
 			continue
 		}
 		_ = probe.Close()
-		_, trapped := fetchLoopback(t, net.JoinHostPort(host, port), fetchHTTP(text("trapped")))
+		_, trapped := fetchLoopback(t, net.JoinHostPort(host, port), fetchHTTP(everfreshtest.Text("trapped")))
 		web.trapped = append(web.trapped, trapped)
 	}
 	if len(web.trapped) == 0 {
@@ -289,7 +290,7 @@ func TestPublicOnly(t *testing.T) {
 		for route, to := range guardRoutes {
 			t.Run(client+"/"+route, func(t *testing.T) {
 				var watch guardWatch
-				c := newCache(t, append(opts, everfresh.WithPublicOnly(guardExcept))...)
+				c := everfreshtest.NewCache(t, append(opts, everfresh.WithPublicOnly(guardExcept))...)
 				watch.on(c, dns)
 				for _, addr := range guardDenied {
 					err := guardGet(t, c, to(web, addr))
@@ -342,7 +343,7 @@ func TestPublicOnlyIsOff(t *testing.T) {
 			continue
 		}
 		var watch guardWatch
-		c := newCache(t)
+		c := everfreshtest.NewCache(t)
 		watch.on(c, dns)
 		trapped := web.traps()
 		reached := 0
@@ -386,9 +387,9 @@ func TestPublicOnlyAgainstRebinding(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var watch guardWatch
-			c := newCache(t, everfresh.WithPublicOnly(guardExcept))
+			c := everfreshtest.NewCache(t, everfresh.WithPublicOnly(guardExcept))
 			watch.on(c, newGuardDNS(t, map[string][]string{"rebind.test": tt.steps}))
-			r := register(t, c, "http://rebind.test:"+web.port+tt.path, everfresh.Bytes(), everfresh.WithPrefetch(false))
+			r := everfreshtest.Register(t, c, "http://rebind.test:"+web.port+tt.path, everfresh.Bytes(), everfresh.WithPrefetch(false))
 			var err error
 			for i, good := range tt.good {
 				if err = r.Refresh(t.Context()); (err == nil) != good {
@@ -455,7 +456,7 @@ func guardChild(t *testing.T, test, mode string, env ...string) []byte {
 func guardSpell(t *testing.T) {
 	web := newGuardWeb(t, guardRedirects)
 	reached := 0
-	open, closed := newCache(t), newCache(t, everfresh.WithPublicOnly(guardExcept))
+	open, closed := everfreshtest.NewCache(t), everfreshtest.NewCache(t, everfresh.WithPublicOnly(guardExcept))
 	for _, host := range guardSpellings {
 		before := web.traps()
 		to := []string{
@@ -490,7 +491,7 @@ func TestPublicOnlyUnderProxyEnvironment(t *testing.T) {
 		guardUnderProxy(t, proxied)
 		return
 	}
-	addr, accepted := fetchLoopback(t, guardHome+":0", fetchHTTP(text("proxied")))
+	addr, accepted := fetchLoopback(t, guardHome+":0", fetchHTTP(everfreshtest.Text("proxied")))
 	p := "http://" + addr
 	guardChild(t, "TestPublicOnlyUnderProxyEnvironment", p, "HTTP_PROXY="+p, "HTTPS_PROXY="+p, "ALL_PROXY="+p, "http_proxy="+p)
 	if n := accepted.Load(); n != 1 {
@@ -501,14 +502,14 @@ func TestPublicOnlyUnderProxyEnvironment(t *testing.T) {
 func guardUnderProxy(t *testing.T, proxy string) {
 	dns := newGuardDNS(t, map[string][]string{"meta.test": {"169.254.169.254"}})
 	var watch guardWatch
-	open := newCache(t, everfresh.WithProxy(http.ProxyFromEnvironment))
+	open := everfreshtest.NewCache(t, everfresh.WithProxy(http.ProxyFromEnvironment))
 	watch.on(open, dns)
 	if err := guardGet(t, open, "http://meta.test/"); err != nil {
 		t.Errorf("through the proxy %s: %v", proxy, err)
 	}
 	watch.taken()
 	for _, opts := range guardClients {
-		c := newCache(t, append(opts, everfresh.WithPublicOnly(guardExcept))...)
+		c := everfreshtest.NewCache(t, append(opts, everfresh.WithPublicOnly(guardExcept))...)
 		watch.on(c, dns)
 		for _, u := range []string{"http://meta.test/", "https://meta.test/", "http://169.254.169.254/"} {
 			if err := guardGet(t, c, u); !errors.Is(err, everfresh.ErrNotAllowed) {
@@ -525,7 +526,7 @@ func guardUnderProxy(t *testing.T, proxy string) {
 func TestPublicOnlyExcludes(t *testing.T) {
 	proxy := everfresh.WithProxy(func(*http.Request) (*url.URL, error) { return nil, nil })
 	fetcher := everfresh.WithFetcher(everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("fetched") }))
-	client := everfresh.WithHTTPClient(clientOf(text("x")))
+	client := everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x")))
 	bare := everfresh.WithHTTPClient(&http.Client{})
 	public := everfresh.WithPublicOnly()
 	tests := []struct {
@@ -551,7 +552,7 @@ func TestPublicOnlyExcludes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newCache(t, tt.cache...)
+			c := everfreshtest.NewCache(t, tt.cache...)
 			own := append(tt.own, everfresh.WithPrefetch(false))
 			_, typed := everfresh.Register(c, "http://a.test/typed", everfresh.Bytes(), own...)
 			errs := []error{typed, c.Register("http://a.test/untyped", own...)}
@@ -569,7 +570,7 @@ func TestPublicOnlyExcludes(t *testing.T) {
 
 // Register refuses an address at once, and a policy of the caller's cannot allow it.
 func TestPublicOnlyAtRegister(t *testing.T) {
-	c := newCache(t, everfresh.WithPublicOnly(netip.MustParsePrefix("10.1.0.0/16")), everfresh.WithPublicOnly(netip.MustParsePrefix("fd00:1::/32")))
+	c := everfreshtest.NewCache(t, everfresh.WithPublicOnly(netip.MustParsePrefix("10.1.0.0/16")), everfresh.WithPublicOnly(netip.MustParsePrefix("fd00:1::/32")))
 	for u, want := range map[string]bool{
 		"http://8.8.8.8/":              true,
 		"http://10.1.2.3/":             true,
@@ -582,12 +583,12 @@ func TestPublicOnlyAtRegister(t *testing.T) {
 		"https://169.254.169.254/meta": false,
 		"https://localhost/":           true, // until it is dialled
 	} {
-		err := c.Register(u, everfresh.WithAllow(allowAny))
+		err := c.Register(u, everfresh.WithAllow(everfreshtest.AllowAny))
 		if want && err != nil || !want && !errors.Is(err, everfresh.ErrNotAllowed) {
 			t.Errorf("%s: %v", u, err)
 		}
 	}
-	built := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+	built := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 		func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 			return http.NewRequestWithContext(ctx, http.MethodGet, "http://[::1]/", nil)
 		}))
@@ -599,8 +600,8 @@ func TestPublicOnlyAtRegister(t *testing.T) {
 // Two caches in one program do not share what they except.
 func TestPublicOnlyOfTwoCaches(t *testing.T) {
 	opt := everfresh.WithPublicOnly()
-	first := newCache(t, opt, everfresh.WithPublicOnly(netip.MustParsePrefix("10.0.0.0/8")))
-	second := newCache(t, opt)
+	first := everfreshtest.NewCache(t, opt, everfresh.WithPublicOnly(netip.MustParsePrefix("10.0.0.0/8")))
+	second := everfreshtest.NewCache(t, opt)
 	if err := first.Register("http://10.0.0.1/"); err != nil {
 		t.Error(err)
 	}
@@ -622,13 +623,13 @@ func TestGuardAddressesAreThirtyOne(t *testing.T) {
 // A movingHost is a name that stands for one of two addresses. It must be made inside the
 // bubble.
 type movingHost struct {
-	addrs [2]*memNet
+	addrs [2]*everfreshtest.Net
 	now   atomic.Int32 // the index of the present address
 }
 
 // newMovingHost runs a server at each address. All ends with the test.
 func newMovingHost(t *testing.T, old, young http.Handler) *movingHost {
-	h := &movingHost{addrs: [2]*memNet{newMemNet(), newMemNet()}}
+	h := &movingHost{addrs: [2]*everfreshtest.Net{everfreshtest.NewNet(), everfreshtest.NewNet()}}
 	for i, handler := range []http.Handler{old, young} {
 		srv := &http.Server{Handler: handler, ReadHeaderTimeout: time.Hour}
 		var serving sync.WaitGroup
@@ -679,15 +680,15 @@ func TestHostThatMoves(t *testing.T) {
 						return
 					}
 					time.Sleep(time.Second) // so that all connections are in use at once
-					text("old")(w, r)
+					everfreshtest.Text("old")(w, r)
 				}
-				host := newMovingHost(t, http.HandlerFunc(old), text("new"))
-				heard := new(listener)
-				c := newCache(t, append(heard.options(), everfresh.WithJitter(0))...)
+				host := newMovingHost(t, http.HandlerFunc(old), everfreshtest.Text("new"))
+				heard := new(everfreshtest.Recorder)
+				c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0))...)
 				everfresh.DialWith(c, host.DialContext)
-				r := register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
+				r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
 				for i := range 3 { // as many connections as the host may have at once
-					register(t, c, fmt.Sprintf("http://a.test/%d", i), everfresh.Bytes())
+					everfreshtest.Register(t, c, fmt.Sprintf("http://a.test/%d", i), everfresh.Bytes())
 				}
 				time.Sleep(30 * time.Second)
 				if v, ok := r.Peek(); !ok || string(v) != "old" {
@@ -811,8 +812,8 @@ func TestColdConnectionsAfterAFailure(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			accepted.Store(0)
-			c := newCache(t, everfresh.WithClock(clock))
-			r := register(t, c, "http://"+addr+"/", everfresh.Bytes(), opts...)
+			c := everfreshtest.NewCache(t, everfresh.WithClock(clock))
+			r := everfreshtest.Register(t, c, "http://"+addr+"/", everfresh.Bytes(), opts...)
 			exchange := func(n int, wantErr bool) {
 				t.Helper()
 				for range n {
@@ -857,8 +858,8 @@ func TestCalledOffExchangeKeepsConnections(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "a")
 	})))
-	c := newCache(t)
-	first := register(t, c, "http://"+addr+"/1", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	c := everfreshtest.NewCache(t)
+	first := everfreshtest.Register(t, c, "http://"+addr+"/1", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	hanging.Store(true)
 	ended := make(chan error, 1)
 	go func() { _, err := first.Get(t.Context()); ended <- err }()
@@ -870,7 +871,7 @@ func TestCalledOffExchangeKeepsConnections(t *testing.T) {
 		t.Errorf("Get = %v", err)
 	}
 	accepted.Store(0)
-	second := register(t, c, "http://"+addr+"/2", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	second := everfreshtest.Register(t, c, "http://"+addr+"/2", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 3 {
 		if err := second.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
@@ -909,8 +910,8 @@ func TestHeaderFlood(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, _ := fetchLoopback(t, "127.0.0.1:0", tt.serve)
-			c := newCache(t)
-			r := register(t, c, "http://"+addr+"/", everfresh.Bytes())
+			c := everfreshtest.NewCache(t)
+			r := everfreshtest.Register(t, c, "http://"+addr+"/", everfresh.Bytes())
 			v, err := r.Get(t.Context())
 			switch {
 			case tt.want == "" && (err != nil || string(v) != "x"):
@@ -939,9 +940,9 @@ func TestEnvironmentProxyIsNotUsed(t *testing.T) {
 		return
 	}
 	// Not 127.0.0.1, which is never proxied; 0.0.0.0 reaches this machine, too.
-	addr, _ := fetchLoopback(t, "0.0.0.0:0", fetchHTTP(text("direct")))
+	addr, _ := fetchLoopback(t, "0.0.0.0:0", fetchHTTP(everfreshtest.Text("direct")))
 	_, port, _ := net.SplitHostPort(addr)
-	proxy := httptest.NewServer(text("proxied"))
+	proxy := httptest.NewServer(everfreshtest.Text("proxied"))
 	defer proxy.Close()
 	exe, err := os.Executable()
 	if err != nil {
@@ -980,8 +981,8 @@ func fetchUnderProxyEnv(t *testing.T, origin string) {
 		}, "direct"},
 	}
 	for _, tt := range tests {
-		c := newCache(t, tt.opts...)
-		r := register(t, c, origin, everfresh.Bytes())
+		c := everfreshtest.NewCache(t, tt.opts...)
+		r := everfreshtest.Register(t, c, origin, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != tt.want || err != nil {
 			t.Errorf("%s: Get = %q, %v, want %q", tt.name, v, err, tt.want)
 		}
@@ -998,17 +999,17 @@ func TestWithProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCache(t, everfresh.WithProxy(func(req *http.Request) (*url.URL, error) {
+	c := everfreshtest.NewCache(t, everfresh.WithProxy(func(req *http.Request) (*url.URL, error) {
 		if req.URL.Path == "/refused" {
 			return nil, errors.New("no proxy for this")
 		}
 		return u, nil
 	}))
-	r := register(t, c, "http://origin.test/x", everfresh.Bytes())
+	r := everfreshtest.Register(t, c, "http://origin.test/x", everfresh.Bytes())
 	if v, err := r.Get(t.Context()); string(v) != "proxied http://origin.test/x" || err != nil {
 		t.Errorf("Get = %q, %v", v, err)
 	}
-	refused := register(t, c, "http://origin.test/refused", everfresh.Bytes())
+	refused := everfreshtest.Register(t, c, "http://origin.test/refused", everfresh.Bytes())
 	if v, err := refused.Get(t.Context()); err == nil {
 		t.Errorf("Get = %q, want the proxy function's refusal", v)
 	}
