@@ -3,7 +3,6 @@ package everfresh_test
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -356,49 +355,6 @@ func TestManyConfirmations(t *testing.T) {
 	})
 }
 
-// limitsRaw runs an origin that answers the n-th request with the n-th raw answer, and
-// the last one from then on, each on its own connection.
-func limitsRaw(t *testing.T, answers ...string) *http.Client {
-	t.Helper()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	asked := 0
-	next := func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		asked++
-		return answers[min(asked, len(answers))-1]
-	}
-	dial := func(context.Context, string, string) (net.Conn, error) {
-		client, server := net.Pipe()
-		wg.Go(func() {
-			defer server.Close()
-			if _, err := http.ReadRequest(bufio.NewReader(server)); err != nil {
-				return
-			}
-			_, _ = io.WriteString(server, next())
-		})
-		return client, nil
-	}
-	t.Cleanup(wg.Wait)
-	return &http.Client{Transport: &http.Transport{
-		DialContext: dial, DialTLSContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
-	}}
-}
-
-func limitsGzip(data []byte) []byte {
-	var packed bytes.Buffer
-	zw, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	_, _ = zw.Write(data)
-	_ = zw.Close()
-	return packed.Bytes()
-}
-
-// limitsFramed is a whole HTTP/1.1 answer.
-func limitsFramed(body string, fields ...string) string {
-	return "HTTP/1.1 200 OK\r\n" + strings.Join(append(fields, fmt.Sprintf("Content-Length: %d", len(body))), "\r\n") + "\r\n\r\n" + body
-}
-
 // limitsChunk is one chunk of the chunked coding.
 func limitsChunk(data string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(data), data) }
 
@@ -413,8 +369,8 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
 		good    = `{"good":true}`
 	)
-	bomb := limitsGzip(make([]byte, 3<<20)) // about 3 KB
-	packed := string(limitsGzip([]byte(`{"packed":true}`)))
+	bomb := everfreshtest.Gzip(make([]byte, 3<<20)) // about 3 KB
+	packed := string(everfreshtest.Gzip([]byte(`{"packed":true}`)))
 	flipped := []byte(packed)
 	flipped[len(flipped)-6] ^= 1 // within the checksum
 	tests := []struct {
@@ -422,27 +378,27 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		is                 error
 		opts               []everfresh.RegisterOption
 	}{
-		{"too large by its length", limitsFramed(strings.Repeat(" ", 101)), "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithMaxBytes(100)}},
+		{"too large by its length", everfreshtest.Framed(strings.Repeat(" ", 101)), "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithMaxBytes(100)}},
 		{"too large", chunked + limitsChunk(strings.Repeat(" ", 101)) + "0\r\n\r\n", "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithMaxBytes(100)}},
-		{"too large once decoded", limitsFramed(string(limitsGzip(bytes.Repeat([]byte("ab"), 51))), "Content-Encoding: gzip"), "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithMaxBytes(100)}},
+		{"too large once decoded", everfreshtest.Framed(string(everfreshtest.Gzip(bytes.Repeat([]byte("ab"), 51))), "Content-Encoding: gzip"), "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithMaxBytes(100)}},
 		{"default limit", chunked + limitsChunk(strings.Repeat(" ", 10<<20)) + limitsChunk(" ") + "0\r\n\r\n", "body too large", everfresh.ErrTooLarge, nil},
 		{"a length that is a threat", ok + "Content-Length: 9223372036854775807\r\n\r\nx", "body too large", everfresh.ErrTooLarge, nil},
-		{"gzip bomb", limitsFramed(string(bomb), "Content-Encoding: gzip"), "out of proportion", everfresh.ErrTooLarge, nil},
+		{"gzip bomb", everfreshtest.Framed(string(bomb), "Content-Encoding: gzip"), "out of proportion", everfresh.ErrTooLarge, nil},
 		{"gzip bomb without a length", chunked[:len(chunked)-2] + "Content-Encoding: gzip\r\n\r\n" + limitsChunk(string(bomb)) + "0\r\n\r\n", "out of proportion", everfresh.ErrTooLarge, nil},
 		{"cut", ok + "Content-Length: 100\r\n\r\n" + good, "truncated", io.ErrUnexpectedEOF, nil},
 		{"cut chunks", chunked + limitsChunk(good), "truncated", io.ErrUnexpectedEOF, nil},
 		{"cut in a chunk", chunked + "ff\r\n" + good, "truncated", io.ErrUnexpectedEOF, nil},
 		{"cut gzip in whole chunks", chunked[:len(chunked)-2] + "Content-Encoding: gzip\r\n\r\n" + limitsChunk(packed[:len(packed)-1]) + "0\r\n\r\n", "truncated", io.ErrUnexpectedEOF, nil},
-		{"damaged gzip", limitsFramed(string(flipped), "Content-Encoding: gzip"), "bad body encoding", nil, nil},
-		{"not gzip", limitsFramed(good, "Content-Encoding: gzip"), "bad body encoding", nil, nil},
-		{"another coding", limitsFramed(good, "Content-Encoding: br"), "coding other than gzip", nil, nil},
-		{"two codings", limitsFramed(good, "Content-Encoding: gzip, gzip"), "more than one", nil, nil},
+		{"damaged gzip", everfreshtest.Framed(string(flipped), "Content-Encoding: gzip"), "bad body encoding", nil, nil},
+		{"not gzip", everfreshtest.Framed(good, "Content-Encoding: gzip"), "bad body encoding", nil, nil},
+		{"another coding", everfreshtest.Framed(good, "Content-Encoding: br"), "coding other than gzip", nil, nil},
+		{"two codings", everfreshtest.Framed(good, "Content-Encoding: gzip, gzip"), "more than one", nil, nil},
 		{"no end", ok + "\r\n" + good, "without a marked end", nil, nil},
 		{"no end in HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n" + good, "without a marked end", nil, nil},
-		{"empty, typed", limitsFramed(""), "body empty", nil, nil},
+		{"empty, typed", everfreshtest.Framed(""), "body empty", nil, nil},
 		{"empty chunks, typed", chunked + "0\r\n\r\n", "body empty", nil, nil},
 		{"no end, and lenient: cut JSON is the decoder's to notice", ok + "\r\n" + good[:8], "invalid JSON", nil, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
-		{"empty, and lenient: the decoder's, too", limitsFramed(""), "invalid JSON", nil, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
+		{"empty, and lenient: the decoder's, too", everfreshtest.Framed(""), "invalid JSON", nil, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
 		{"lenient does not mean cut", ok + "Content-Length: 100\r\n\r\n" + good, "truncated", io.ErrUnexpectedEOF, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
 		{"lenient does not mean large", ok + "\r\n" + strings.Repeat(" ", 101), "body too large", everfresh.ErrTooLarge, []everfresh.RegisterOption{everfresh.WithLenientBody(true), everfresh.WithMaxBytes(100)}},
 	}
@@ -450,7 +406,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var l everfreshtest.Recorder
-				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(good), tt.answer)))...)
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithHTTPClient(everfreshtest.Raw(t, everfreshtest.Framed(good), tt.answer)))...)
 				r := everfreshtest.Register(t, c, "http://a.test/", limitsJSON, append(tt.opts, everfresh.WithPrefetch(false))...)
 				if _, err := r.Get(t.Context()); err != nil {
 					t.Fatal(err)
@@ -482,18 +438,18 @@ func TestBodiesThatAreAccepted(t *testing.T) {
 		name, answer, want string
 		opts               []everfresh.RegisterOption
 	}{
-		{"as large as may be", limitsFramed(good), good, []everfresh.RegisterOption{everfresh.WithMaxBytes(int64(len(good)))}},
-		{"gzip", limitsFramed(string(limitsGzip([]byte(good))), "Content-Encoding: gzip"), good, nil},
-		{"gzip, as large as may be", limitsFramed(string(limitsGzip([]byte(good))), "Content-Encoding: x-gzip"), good, []everfresh.RegisterOption{everfresh.WithMaxBytes(int64(len(good)))}},
+		{"as large as may be", everfreshtest.Framed(good), good, []everfresh.RegisterOption{everfresh.WithMaxBytes(int64(len(good)))}},
+		{"gzip", everfreshtest.Framed(string(everfreshtest.Gzip([]byte(good))), "Content-Encoding: gzip"), good, nil},
+		{"gzip, as large as may be", everfreshtest.Framed(string(everfreshtest.Gzip([]byte(good))), "Content-Encoding: x-gzip"), good, []everfresh.RegisterOption{everfresh.WithMaxBytes(int64(len(good)))}},
 		{"no end, lenient", "HTTP/1.1 200 OK\r\n\r\n" + good, good, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
 		{"no end in HTTP/1.0, lenient", "HTTP/1.0 200 OK\r\n\r\n" + good, good, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
-		{"gzip without an end, lenient", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + string(limitsGzip([]byte(good))), good, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
-		{"strict again after lenient", limitsFramed(good), good, []everfresh.RegisterOption{everfresh.WithLenientBody(true), everfresh.WithLenientBody(false)}},
+		{"gzip without an end, lenient", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + string(everfreshtest.Gzip([]byte(good))), good, []everfresh.RegisterOption{everfresh.WithLenientBody(true)}},
+		{"strict again after lenient", everfreshtest.Framed(good), good, []everfresh.RegisterOption{everfresh.WithLenientBody(true), everfresh.WithLenientBody(false)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, tt.answer)))
+				c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Raw(t, tt.answer)))
 				r := everfreshtest.Register(t, c, "http://a.test/", limitsJSON, tt.opts...)
 				if v, err := r.Get(t.Context()); string(v) != tt.want || err != nil {
 					t.Errorf("Get = %s, %v, want %s", v, err, tt.want)
@@ -505,9 +461,9 @@ func TestBodiesThatAreAccepted(t *testing.T) {
 
 // Who takes an empty 200: the untyped door, Bytes, and whoever says so.
 func TestEmptyBodies(t *testing.T) {
-	for _, answer := range []string{limitsFramed(""), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", limitsFramed(string(limitsGzip(nil)), "Content-Encoding: gzip")} {
+	for _, answer := range []string{everfreshtest.Framed(""), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", everfreshtest.Framed(string(everfreshtest.Gzip(nil)), "Content-Encoding: gzip")} {
 		synctest.Test(t, func(t *testing.T) {
-			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, answer)))
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Raw(t, answer)))
 			length := func(_ context.Context, resp *http.Response) (int64, error) { return resp.ContentLength, nil }
 			if err := c.Register("http://a.test/untyped"); err != nil {
 				t.Fatal(err)
@@ -647,8 +603,8 @@ func TestTimeoutReachesTheDecoder(t *testing.T) {
 // The ratio of a gzip body counts past the first MiB only: small ones may be dense.
 func TestDenseGzipBelowAMebibyte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dense := limitsGzip(make([]byte, 1<<20-1))
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t, limitsFramed(string(dense), "Content-Encoding: gzip"))))
+		dense := everfreshtest.Gzip(make([]byte, 1<<20-1))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Raw(t, everfreshtest.Framed(string(dense), "Content-Encoding: gzip"))))
 		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); len(v) != 1<<20-1 || err != nil {
 			t.Errorf("Get: %d bytes, %v", len(v), err)
@@ -659,8 +615,8 @@ func TestDenseGzipBelowAMebibyte(t *testing.T) {
 // After a refusal the next good answer is taken, in the same connection's life or not.
 func TestRecoveryAfterARefusedBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(limitsRaw(t,
-			limitsFramed("old"), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnew", limitsFramed("new"))), everfresh.WithJitter(0))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Raw(t,
+			everfreshtest.Framed("old"), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnew", everfreshtest.Framed("new"))), everfresh.WithJitter(0))
 		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
@@ -703,15 +659,15 @@ func attacks() []attack {
 		packed  = "Content-Encoding: gzip\r\n"
 		moved   = "HTTP/1.1 302 Found\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n"
 	)
-	bomb := string(limitsGzip(make([]byte, 64<<20)))
+	bomb := string(everfreshtest.Gzip(make([]byte, 64<<20)))
 	chunk := limitsChunk(strings.Repeat("x", 32<<10))
 	field := "X-Filler: " + strings.Repeat("f", 1000) + "\r\n"
 	lenient := []everfresh.RegisterOption{everfresh.WithLenientBody(true)}
 	return []attack{
-		{"gzip bomb", attackOnce(limitsFramed(bomb, "Content-Encoding: gzip")), "too large", 0, nil},
+		{"gzip bomb", attackOnce(everfreshtest.Framed(bomb, "Content-Encoding: gzip")), "too large", 0, nil},
 		{"gzip bomb in chunks", attackOnce(chunked + packed + "\r\n" + limitsChunk(bomb)), "too large", 0, nil},
 		{"gzip bomb without an end", attackOnce(ok + packed + "\r\n" + bomb), "too large", 0, lenient},
-		{"gzip of nothing, without end", attackEndless(chunked+packed+"\r\n", strings.Repeat(limitsChunk(string(limitsGzip(nil))), 100)), "too large", 0, nil},
+		{"gzip of nothing, without end", attackEndless(chunked+packed+"\r\n", strings.Repeat(limitsChunk(string(everfreshtest.Gzip(nil))), 100)), "too large", 0, nil},
 		{"endless body", attackEndless(chunked+"\r\n", chunk), "too large", 0, nil},
 		{"endless body in bytes", attackEndless(chunked+"\r\n", strings.Repeat(limitsChunk("x"), 1000)), "", 0, nil},
 		{"endless body, no framing", attackEndless(ok+"\r\n", chunk), "too large", 0, lenient},
@@ -735,7 +691,7 @@ func attacks() []attack {
 		{"slow redirects", attackAfter(9*time.Second, moved), "no answer within 30s", 30 * time.Second, nil},
 		{"silent body", attackOnce(ok + "Content-Length: 9\r\n\r\n"), "too slow", 5 * time.Second, nil},
 		{"slow body", attackDrip(chunked+"\r\n", limitsChunk("x"), 200*time.Millisecond), "too slow", 5 * time.Second, nil},
-		{"slow gzip", attackDrip(chunked+packed+"\r\n", limitsChunk(string(limitsGzip(nil))), 200*time.Millisecond), "too slow", 5 * time.Second, nil},
+		{"slow gzip", attackDrip(chunked+packed+"\r\n", limitsChunk(string(everfreshtest.Gzip(nil))), 200*time.Millisecond), "too slow", 5 * time.Second, nil},
 		{"slow body of a failure", attackDrip("HTTP/1.1 500 Oops\r\nContent-Length: 9999\r\n\r\n", "x", 200*time.Millisecond), "500", time.Second, nil},
 	}
 }
@@ -810,7 +766,7 @@ func (a *attack) serve() func(net.Conn) {
 		n := asked
 		mu.Unlock()
 		if n == 1 {
-			attackWrite(conn, []byte(limitsFramed("old", "Connection: close")))
+			attackWrite(conn, []byte(everfreshtest.Framed("old", "Connection: close")))
 			return
 		}
 		a.send(conn)
@@ -884,7 +840,7 @@ func TestAttacksOverLoopback(t *testing.T) {
 			continue
 		}
 		t.Run(a.name, func(t *testing.T) {
-			addr, _ := fetchLoopback(t, "127.0.0.1:0", a.serve())
+			addr, _ := everfreshtest.Loopback(t, "127.0.0.1:0", a.serve())
 			c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 			if took := a.expect(t, c, "http://"+addr+"/"); took >= 10*time.Second {
 				t.Errorf("took %v", took)

@@ -1009,3 +1009,33 @@ func TestRegisterRefusesWhatItCannotServe(t *testing.T) {
 		}
 	}
 }
+
+// TestReadsOfReadyValueDoNotAllocate reads the three ways that README.md promises.
+func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
+	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("v"))))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+	if err := r.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Register("https://b.test/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(t.Context(), "https://b.test/"); err != nil {
+		t.Fatal(err)
+	}
+	r.Snapshot() // the first makes it; the others share it
+	for name, read := range map[string]func() bool{
+		"Get":       func() bool { v, err := r.Get(t.Context()); return string(v) == "v" && err == nil },
+		"Peek":      func() bool { v, ok := r.Peek(); return string(v) == "v" && ok },
+		"Snapshot":  func() bool { return string(r.Snapshot().Value) == "v" },
+		"Cache.Get": func() bool { v, err := c.Get(t.Context(), "https://b.test/"); return v != nil && err == nil },
+	} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if !read() {
+				t.Errorf("%s has no value", name)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -374,7 +375,7 @@ func TestFetcherResults(t *testing.T) {
 		}, "v", ""},
 		{"zero response", func(*http.Request) (*http.Response, error) { return &http.Response{}, nil }, "", "unexpected status 0"},
 		{"failing body", func(*http.Request) (*http.Response, error) {
-			return ok(io.NopCloser(io.MultiReader(strings.NewReader("half"), fetchBroken{boom}))), nil
+			return ok(io.NopCloser(io.MultiReader(strings.NewReader("half"), iotest.ErrReader(boom)))), nil
 		}, "", "boom"},
 		{"panic", func(*http.Request) (*http.Response, error) { panic("no") }, "", "panic"},
 	}
@@ -399,10 +400,6 @@ func TestFetcherResults(t *testing.T) {
 		})
 	}
 }
-
-type fetchBroken struct{ err error }
-
-func (b fetchBroken) Read([]byte) (int, error) { return 0, b.err }
 
 // The body of an answer that is of no use is read a little and closed.
 func TestUselessBodiesAreClosed(t *testing.T) {

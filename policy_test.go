@@ -401,21 +401,6 @@ func TestAllowOfARequestWithoutURL(t *testing.T) {
 	}
 }
 
-// allowMoves is middleware that sends requests elsewhere.
-func allowMoves(to string, ctx func(context.Context) context.Context) func(everfresh.Fetcher) everfresh.Fetcher {
-	return func(next everfresh.Fetcher) everfresh.Fetcher {
-		return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
-			moved := req.Clone(ctx(req.Context()))
-			u, err := url.Parse(to)
-			if err != nil {
-				return nil, err
-			}
-			moved.URL, moved.Host = u, ""
-			return next.Fetch(moved)
-		})
-	}
-}
-
 func TestAllowOfWhatMiddlewareChanged(t *testing.T) {
 	same := func(ctx context.Context) context.Context { return ctx }
 	derived := func(ctx context.Context) context.Context { return context.WithValue(ctx, allowKey{}, 1) }
@@ -430,7 +415,7 @@ func TestAllowOfWhatMiddlewareChanged(t *testing.T) {
 	} {
 		web := &redirectWeb{}
 		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
-			everfresh.WithMiddleware(allowMoves(tt.to, tt.ctx)))
+			everfresh.WithMiddleware(everfreshtest.Moves(tt.to, tt.ctx)))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		hops := web.taken()
@@ -454,7 +439,7 @@ func TestAllowWithoutTheContext(t *testing.T) {
 	lost := func(context.Context) context.Context { return context.Background() }
 	for _, to := range []string{"https://a.test/", "https://b.test/"} {
 		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
-			everfresh.WithMiddleware(allowMoves(to, lost)))
+			everfresh.WithMiddleware(everfreshtest.Moves(to, lost)))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if got := redirectURLs(web.taken()); strings.Contains(got, "b.test") || err == nil {

@@ -64,7 +64,7 @@ func (w *guardWeb) traps() (n int64) {
 
 func newGuardWeb(t *testing.T, h http.HandlerFunc) *guardWeb {
 	t.Helper()
-	addr, visited := fetchLoopback(t, guardHome+":0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, visited := everfreshtest.Loopback(t, guardHome+":0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close") // so that the name is asked for each time
 		h(w, r)
 	})))
@@ -80,7 +80,7 @@ func newGuardWeb(t *testing.T, h http.HandlerFunc) *guardWeb {
 			continue
 		}
 		_ = probe.Close()
-		_, trapped := fetchLoopback(t, net.JoinHostPort(host, port), fetchHTTP(everfreshtest.Text("trapped")))
+		_, trapped := everfreshtest.Loopback(t, net.JoinHostPort(host, port), fetchHTTP(everfreshtest.Text("trapped")))
 		web.trapped = append(web.trapped, trapped)
 	}
 	if len(web.trapped) == 0 {
@@ -491,7 +491,7 @@ func TestPublicOnlyUnderProxyEnvironment(t *testing.T) {
 		guardUnderProxy(t, proxied)
 		return
 	}
-	addr, accepted := fetchLoopback(t, guardHome+":0", fetchHTTP(everfreshtest.Text("proxied")))
+	addr, accepted := everfreshtest.Loopback(t, guardHome+":0", fetchHTTP(everfreshtest.Text("proxied")))
 	p := "http://" + addr
 	guardChild(t, "TestPublicOnlyUnderProxyEnvironment", p, "HTTP_PROXY="+p, "HTTPS_PROXY="+p, "ALL_PROXY="+p, "http_proxy="+p)
 	if n := accepted.Load(); n != 1 {
@@ -709,49 +709,7 @@ func TestHostThatMoves(t *testing.T) {
 	}
 }
 
-// fetchLoopback listens on addr, counts connections, and gives each one to serve. All
-// ends with the test.
-func fetchLoopback(t *testing.T, addr string, serve func(net.Conn)) (hostport string, accepted *atomic.Int64) {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Skipf("no loopback socket: %v", err)
-	}
-	accepted = new(atomic.Int64)
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		conns []net.Conn
-	)
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			mu.Lock()
-			conns = append(conns, conn)
-			mu.Unlock()
-			wg.Go(func() {
-				defer conn.Close()
-				serve(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		mu.Lock()
-		for _, conn := range conns {
-			_ = conn.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return ln.Addr().String(), accepted
-}
-
-// fetchHTTP returns a serve function for fetchLoopback that runs h until the
+// fetchHTTP returns a serve function for everfreshtest.Loopback that runs h until the
 // connection ends, or h says so.
 func fetchHTTP(h http.Handler) func(net.Conn) {
 	return func(conn net.Conn) {
@@ -797,7 +755,7 @@ func TestColdConnectionsAfterAFailure(t *testing.T) {
 		past := time.Since(start) + time.Duration(moved.Load())
 		return start.Add(past).UnixNano(), int64(past)
 	}
-	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	addr, accepted := everfreshtest.Loopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if fail.Load() != 0 {
 			panic(http.ErrAbortHandler) // closes the connection without an answer
 		}
@@ -850,7 +808,7 @@ func TestColdConnectionsAfterAFailure(t *testing.T) {
 func TestCalledOffExchangeKeepsConnections(t *testing.T) {
 	hang := make(chan struct{})
 	var hanging atomic.Bool
-	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, accepted := everfreshtest.Loopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hanging.CompareAndSwap(true, false) {
 			close(hang)
 			<-r.Context().Done()
@@ -902,14 +860,14 @@ func TestHeaderFlood(t *testing.T) {
 		serve func(net.Conn)
 		want  string // part of the error
 	}{
-		{"63 KiB", fetchOnce(head + strings.Repeat(field, 62) + "Content-Length: 1\r\n\r\nx"), ""},
-		{"more than 64 KiB", fetchOnce(head + strings.Repeat(field, 70)), "headers exceeded"},
-		{"one endless line", fetchOnce(head + "X-Filler: " + strings.Repeat("f", 1<<20)), "headers exceeded"},
+		{"63 KiB", everfreshtest.Once(head + strings.Repeat(field, 62) + "Content-Length: 1\r\n\r\nx"), ""},
+		{"more than 64 KiB", everfreshtest.Once(head + strings.Repeat(field, 70)), "headers exceeded"},
+		{"one endless line", everfreshtest.Once(head + "X-Filler: " + strings.Repeat("f", 1<<20)), "headers exceeded"},
 		{"informational answers without end", flood("HTTP/1.1 103 Early Hints\r\n"+field+"\r\n", 1000), "headers exceeded"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := fetchLoopback(t, "127.0.0.1:0", tt.serve)
+			addr, _ := everfreshtest.Loopback(t, "127.0.0.1:0", tt.serve)
 			c := everfreshtest.NewCache(t)
 			r := everfreshtest.Register(t, c, "http://"+addr+"/", everfresh.Bytes())
 			v, err := r.Get(t.Context())
@@ -923,15 +881,6 @@ func TestHeaderFlood(t *testing.T) {
 	}
 }
 
-// fetchOnce answers the first request of a connection with raw bytes.
-func fetchOnce(raw string) func(net.Conn) {
-	return func(conn net.Conn) {
-		buf := make([]byte, 4096)
-		_, _ = conn.Read(buf)
-		_, _ = io.WriteString(conn, raw)
-	}
-}
-
 // The environment is read once in the life of a process, so that this runs in one of
 // its own.
 func TestEnvironmentProxyIsNotUsed(t *testing.T) {
@@ -940,7 +889,7 @@ func TestEnvironmentProxyIsNotUsed(t *testing.T) {
 		return
 	}
 	// Not 127.0.0.1, which is never proxied; 0.0.0.0 reaches this machine, too.
-	addr, _ := fetchLoopback(t, "0.0.0.0:0", fetchHTTP(everfreshtest.Text("direct")))
+	addr, _ := everfreshtest.Loopback(t, "0.0.0.0:0", fetchHTTP(everfreshtest.Text("direct")))
 	_, port, _ := net.SplitHostPort(addr)
 	proxy := httptest.NewServer(everfreshtest.Text("proxied"))
 	defer proxy.Close()

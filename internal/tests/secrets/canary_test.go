@@ -1,4 +1,4 @@
-package everfresh_test
+package secrets_test
 
 import (
 	"bytes"
@@ -28,6 +28,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -278,7 +279,7 @@ func (c *canaryCase) run(t *testing.T, book *canaryBook, way canaryWay) {
 		for i := range answers {
 			answers[i] = strings.ReplaceAll(answers[i], "$", canary)
 		}
-		transport = limitsRaw(t, answers...).Transport
+		transport = everfreshtest.Raw(t, answers...).Transport
 	}
 	client := &http.Client{Transport: transport}
 	if way.warm {
@@ -477,7 +478,7 @@ func canaryHeads() []canaryCase {
 
 func canaryBodies() []canaryCase {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
-	packed := string(limitsGzip([]byte(canary + canary + canary)))
+	packed := string(everfreshtest.Gzip([]byte(canary + canary + canary)))
 	return []canaryCase{
 		{name: "chunk size", answers: []string{chunked + "\r\n$\r\n$\r\n"}},
 		{name: "chunk extension", answers: []string{chunked + "\r\n1d;$=$\r\n$\r\n0\r\n\r\n"}},
@@ -488,11 +489,11 @@ func canaryBodies() []canaryCase {
 		{name: "long trailer", answers: []string{chunked + "\r\n1d\r\n$\r\n0\r\nX: " + strings.Repeat("$", 1000) + "\r\n\r\n"}},
 		{name: "cut body", answers: []string{"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n$"}},
 		{name: "body without an end", answers: []string{"HTTP/1.1 200 OK\r\n\r\n$"}},
-		{name: "not gzip", answers: []string{limitsFramed(canary, "Content-Encoding: gzip")}},
-		{name: "cut gzip", answers: []string{limitsFramed(packed[:len(packed)-3], "Content-Encoding: gzip")}},
-		{name: "gzip with the name of a file", answers: []string{limitsFramed("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x00"+canary+"\x00"+canary, "Content-Encoding: gzip")}},
-		{name: "too large", answers: []string{limitsFramed(canary)}, opts: []everfresh.RegisterOption{everfresh.WithMaxBytes(3)}},
-		{name: "bytes", answers: []string{limitsFramed(canary)}, decode: func(context.Context, *http.Response) (canaryDoc, error) { return canaryDoc{}, nil }},
+		{name: "not gzip", answers: []string{everfreshtest.Framed(canary, "Content-Encoding: gzip")}},
+		{name: "cut gzip", answers: []string{everfreshtest.Framed(packed[:len(packed)-3], "Content-Encoding: gzip")}},
+		{name: "gzip with the name of a file", answers: []string{everfreshtest.Framed("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x00"+canary+"\x00"+canary, "Content-Encoding: gzip")}},
+		{name: "too large", answers: []string{everfreshtest.Framed(canary)}, opts: []everfresh.RegisterOption{everfresh.WithMaxBytes(3)}},
+		{name: "bytes", answers: []string{everfreshtest.Framed(canary)}, decode: func(context.Context, *http.Response) (canaryDoc, error) { return canaryDoc{}, nil }},
 	}
 }
 
@@ -505,7 +506,7 @@ func canaryDocuments() []canaryCase {
 	}
 	cases := make([]canaryCase, len(documents))
 	for i, doc := range documents {
-		cases[i] = canaryCase{name: "document " + doc, answers: []string{limitsFramed(strings.ReplaceAll(doc, "$", canary))}}
+		cases[i] = canaryCase{name: "document " + doc, answers: []string{everfreshtest.Framed(strings.ReplaceAll(doc, "$", canary))}}
 	}
 	return cases
 }
@@ -598,7 +599,7 @@ func canaryTransports() []canaryCase {
 			}),
 		}},
 		canaryCase{name: "middleware that changes the URL", transport: canaryFails{io.EOF}, opts: []everfresh.RegisterOption{
-			everfresh.WithMiddleware(allowMoves("https://u:"+canary[:9]+"@a.test/"+canary, func(ctx context.Context) context.Context { return ctx })),
+			everfresh.WithMiddleware(everfreshtest.Moves("https://u:"+canary[:9]+"@a.test/"+canary, func(ctx context.Context) context.Context { return ctx })),
 		}},
 	)
 }
@@ -637,7 +638,7 @@ func canaryRequests() []canaryCase {
 		{name: "bad port", answers: refused, opts: []everfresh.RegisterOption{canaryPost(func(r *http.Request) { r.URL.Host = "a.test:" + canary })}},
 		{name: "length", answers: refused, opts: []everfresh.RegisterOption{canaryPost(func(r *http.Request) { r.ContentLength = 7 })}},
 		{name: "body that fails", answers: refused, opts: []everfresh.RegisterOption{canaryPost(func(r *http.Request) {
-			r.Body = io.NopCloser(fetchBroken{fmt.Errorf("read %s", canary)})
+			r.Body = io.NopCloser(iotest.ErrReader(fmt.Errorf("read %s", canary)))
 			r.ContentLength = -1
 		})}},
 		{name: "trailer", answers: refused, opts: []everfresh.RegisterOption{canaryPost(func(r *http.Request) {
@@ -668,7 +669,7 @@ func canaryURLErrors() []canaryCase {
 				err := canaryNested(ctx, fails)
 				return nil, everfresh.RetryAfter(fmt.Errorf("token: %w", err), time.Minute)
 			})}},
-		{name: "decoder that needs another", answers: []string{limitsFramed("x")}, decode: func(ctx context.Context, _ *http.Response) (canaryDoc, error) {
+		{name: "decoder that needs another", answers: []string{everfreshtest.Framed("x")}, decode: func(ctx context.Context, _ *http.Response) (canaryDoc, error) {
 			err := canaryNested(ctx, fails)
 			return canaryDoc{}, everfresh.Permanent(fmt.Errorf("token: %w", err))
 		}},
@@ -694,30 +695,30 @@ func canaryPanics() []canaryCase {
 	for i, v := range values {
 		cases = append(
 			cases,
-			canaryCase{name: fmt.Sprintf("panic %d in a decoder", i), answers: []string{limitsFramed("x")}, decode: func(context.Context, *http.Response) (canaryDoc, error) { panic(v) }},
-			canaryCase{name: fmt.Sprintf("panic %d in middleware", i), answers: []string{limitsFramed("x")}, opts: []everfresh.RegisterOption{
+			canaryCase{name: fmt.Sprintf("panic %d in a decoder", i), answers: []string{everfreshtest.Framed("x")}, decode: func(context.Context, *http.Response) (canaryDoc, error) { panic(v) }},
+			canaryCase{name: fmt.Sprintf("panic %d in middleware", i), answers: []string{everfreshtest.Framed("x")}, opts: []everfresh.RegisterOption{
 				everfresh.WithMiddleware(func(everfresh.Fetcher) everfresh.Fetcher {
 					return everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { panic(v) })
 				}),
 			}},
-			canaryCase{name: fmt.Sprintf("panic %d in a request function", i), answers: []string{limitsFramed("x")}, opts: []everfresh.RegisterOption{
+			canaryCase{name: fmt.Sprintf("panic %d in a request function", i), answers: []string{everfreshtest.Framed("x")}, opts: []everfresh.RegisterOption{
 				everfresh.WithRequest(func(context.Context, *everfresh.Snapshot[any]) (*http.Request, error) { panic(v) }),
 			}},
 			canaryCase{name: fmt.Sprintf("panic %d in a transport", i), transport: canaryPanicking{v}},
-			canaryCase{name: fmt.Sprintf("panic %d in a storage", i), answers: []string{limitsFramed(`{"N":2}`)}, storage: func(s store.Storage) store.Storage {
+			canaryCase{name: fmt.Sprintf("panic %d in a storage", i), answers: []string{everfreshtest.Framed(`{"N":2}`)}, storage: func(s store.Storage) store.Storage {
 				return canaryBadStore{Storage: s, fail: func() error { panic(v) }}
 			}},
 		)
 	}
 	index := 7
 	return append(cases, canaryCase{
-		name: "panic of the runtime", answers: []string{limitsFramed("x")},
+		name: "panic of the runtime", answers: []string{everfreshtest.Framed("x")},
 		decode: func(context.Context, *http.Response) (canaryDoc, error) {
 			_ = canary[:index][index:][index]
 			return canaryDoc{}, nil
 		},
 	}, canaryCase{
-		name: "panic of a type assertion", answers: []string{limitsFramed("x")},
+		name: "panic of a type assertion", answers: []string{everfreshtest.Framed("x")},
 		decode: func(context.Context, *http.Response) (canaryDoc, error) {
 			return any(canary).(canaryDoc), nil
 		},
@@ -797,13 +798,13 @@ func canaryStorages() []canaryCase {
 	var cases []canaryCase
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		cases = append(cases, canaryCase{
-			name: "storage with " + name, answers: []string{limitsFramed(canary)},
+			name: "storage with " + name, answers: []string{everfreshtest.Framed(canary)},
 			storage: func(s store.Storage) store.Storage { return canaryHolds{s, values[name]} },
 		})
 	}
 	for _, err := range []error{store.ErrUnavailable, store.ErrTooLarge, store.ErrCorrupt, &store.ConflictError{Current: "1"}, context.DeadlineExceeded} {
 		cases = append(cases, canaryCase{
-			name: "storage that fails: " + err.Error(), answers: []string{limitsFramed(canary)},
+			name: "storage that fails: " + err.Error(), answers: []string{everfreshtest.Framed(canary)},
 			storage: func(s store.Storage) store.Storage {
 				return canaryBadStore{Storage: s, fail: func() error { return err }}
 			},
@@ -987,8 +988,8 @@ func TestCanaryInOptions(t *testing.T) {
 
 // A proxy's URL holds its password, and its refusal is in its own words.
 func TestCanaryInProxies(t *testing.T) {
-	addr, _ := fetchLoopback(t, "127.0.0.1:0", fetchOnce("HTTP/1.1 407 "+canary+"\r\nProxy-Authenticate: "+canary+"\r\nContent-Length: 29\r\n\r\n"+canary))
-	closed, _ := fetchLoopback(t, "127.0.0.1:0", func(net.Conn) {})
+	addr, _ := everfreshtest.Loopback(t, "127.0.0.1:0", everfreshtest.Once("HTTP/1.1 407 "+canary+"\r\nProxy-Authenticate: "+canary+"\r\nContent-Length: 29\r\n\r\n"+canary))
+	closed, _ := everfreshtest.Loopback(t, "127.0.0.1:0", func(net.Conn) {})
 	proxies := map[string]func(*http.Request) (*url.URL, error){
 		"refuses": func(*http.Request) (*url.URL, error) { return url.Parse("http://user:" + canaryPieces[1] + "@" + addr) },
 		"hangs up": func(*http.Request) (*url.URL, error) {
@@ -1064,7 +1065,7 @@ func canaryChatty(t *testing.T) *http.Client {
 		wg.Go(func() {
 			defer server.Close()
 			_, _ = server.Read(make([]byte, 4096))
-			_, _ = io.WriteString(server, limitsFramed("{}")+canary)
+			_, _ = io.WriteString(server, everfreshtest.Framed("{}")+canary)
 		})
 		return client, nil
 	}}
@@ -1200,7 +1201,7 @@ func (canaryExportsError) GoString() string { return "nothing" }
 // leak is planted in every place that a failure is told at.
 func TestCanaryIsSearchedEverywhere(t *testing.T) {
 	leaky := canaryCase{
-		answers: []string{limitsFramed("x")},
+		answers: []string{everfreshtest.Framed("x")},
 		decode: func(context.Context, *http.Response) (canaryDoc, error) {
 			return canaryDoc{}, errors.New(canary)
 		},

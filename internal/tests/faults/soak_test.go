@@ -1,4 +1,4 @@
-package everfresh_test
+package faults_test
 
 import (
 	"fmt"

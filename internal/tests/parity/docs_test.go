@@ -1,4 +1,4 @@
-package everfresh_test
+package parity_test
 
 import (
 	"io/fs"
@@ -16,10 +16,13 @@ import (
 	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
+// root is the root of the repository.
+const root = "../../.."
+
 // docsPage is the page for those who come from httprc.
 func docsPage(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("docs", "httprc.md"))
+	page, err := os.ReadFile(filepath.Join(root, "docs", "httprc.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +48,7 @@ var docsFunc = regexp.MustCompile(`(?m)^func ((?:Test|Example|Fuzz)\w*)\(`)
 func docsTests(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}

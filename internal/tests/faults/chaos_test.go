@@ -1,4 +1,4 @@
-package everfresh_test
+package faults_test
 
 import (
 	"context"
@@ -333,9 +333,10 @@ func chaosVirtually(t *testing.T, seed uint64) {
 	srv := &http.Server{Handler: c.origin, ReadHeaderTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(network) })
+	// TestSoak has the cache's own transports, which dial no network in memory.
 	tr := &http.Transport{DialContext: network.DialContext, DisableCompression: true}
-	cache := everfreshtest.NewCache(t, c.options()...)
-	everfresh.DialWith(cache, network.DialContext)
+	own := &http.Transport{DialContext: network.DialContext, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second}
+	cache := everfreshtest.NewCache(t, append(c.options(), everfresh.WithHTTPClient(&http.Client{Transport: own}))...)
 	c.register(cache, &http.Client{Transport: tr}, func(id int64) string {
 		return fmt.Sprintf("http://h%d.test/%d", id/4, id) // four a host: nobody waits for a turn
 	})
@@ -344,6 +345,7 @@ func chaosVirtually(t *testing.T, seed uint64) {
 		t.Errorf("Close: %v", err)
 	}
 	tr.CloseIdleConnections()
+	own.CloseIdleConnections()
 	_ = srv.Close()
 	_ = network.Close()
 	serving.Wait()

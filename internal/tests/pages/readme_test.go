@@ -1,4 +1,4 @@
-package everfresh_test
+package pages_test
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/everfresh-go/everfresh"
-	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
+
+// root is the root of the repository.
+const root = "../../../"
 
 // TestReadmeProgram runs the program of README.md, which prints what its last comment says.
 func TestReadmeProgram(t *testing.T) {
-	page, err := os.ReadFile("README.md")
+	page, err := os.ReadFile(root + "README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestReadmeProgram(t *testing.T) {
 
 // TestReadmeExamples compiles the examples after the first, which are bodies of functions.
 func TestReadmeExamples(t *testing.T) {
-	page, err := os.ReadFile("README.md")
+	page, err := os.ReadFile(root + "README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestReadmeExamples(t *testing.T) {
 	if len(blocks) < 5 {
 		t.Fatalf("%d examples, want one of keys and one for each way to open a store", len(blocks))
 	}
-	work, err := filepath.Abs("go.work")
+	work, err := filepath.Abs(root + "go.work")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,36 +72,6 @@ func TestReadmeExamples(t *testing.T) {
 		cmd.Env = append(os.Environ(), "GOWORK="+work)                                 // stores are modules of their own
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s\n%s", err, out, src.String())
-		}
-	}
-}
-
-// TestReadsOfReadyValueDoNotAllocate reads the three ways that README.md promises.
-func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
-	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("v"))))
-	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
-	if err := r.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Register("https://b.test/"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Get(t.Context(), "https://b.test/"); err != nil {
-		t.Fatal(err)
-	}
-	r.Snapshot() // the first makes it; the others share it
-	for name, read := range map[string]func() bool{
-		"Get":       func() bool { v, err := r.Get(t.Context()); return string(v) == "v" && err == nil },
-		"Peek":      func() bool { v, ok := r.Peek(); return string(v) == "v" && ok },
-		"Snapshot":  func() bool { return string(r.Snapshot().Value) == "v" },
-		"Cache.Get": func() bool { v, err := c.Get(t.Context(), "https://b.test/"); return v != nil && err == nil },
-	} {
-		if n := testing.AllocsPerRun(1000, func() {
-			if !read() {
-				t.Errorf("%s has no value", name)
-			}
-		}); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package everfresh_test
+package parity_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package everfresh_test
+package parity_test
 
 import (
 	"errors"
@@ -44,7 +44,7 @@ func shapeFiles(t *testing.T, dir string) []*ast.File {
 // shapeEach calls visit for every declaration of root and store.
 func shapeEach(t *testing.T, visit func(ast.Decl)) {
 	t.Helper()
-	for _, f := range slices.Concat(shapeFiles(t, "."), shapeFiles(t, "store")) {
+	for _, f := range slices.Concat(shapeFiles(t, root), shapeFiles(t, filepath.Join(root, "store"))) {
 		for _, d := range f.Decls {
 			visit(d)
 		}
@@ -170,7 +170,7 @@ func TestDefectSentinelsAreVariables(t *testing.T) {
 
 // TestDefectNoConstantIsExported: v3 exported a buffer size that nothing used.
 func TestDefectNoConstantIsExported(t *testing.T) {
-	for _, f := range shapeFiles(t, ".") {
+	for _, f := range shapeFiles(t, root) {
 		for _, d := range f.Decls {
 			gen, ok := d.(*ast.GenDecl)
 			if !ok || gen.Tok != token.CONST {
@@ -192,7 +192,7 @@ func TestDefectNoConstantIsExported(t *testing.T) {
 // nested Get whose refresh it is part of.
 func TestDefectNoDependencyTravelsInAContext(t *testing.T) {
 	var keys []string
-	for _, f := range shapeFiles(t, ".") {
+	for _, f := range shapeFiles(t, root) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok || len(call.Args) != 3 {
@@ -257,7 +257,7 @@ func TestDefectMessagesNameTheCall(t *testing.T) {
 // TestDefectOneWayToClose: v3 had Shutdown(timeout) beside ShutdownContext(ctx).
 func TestDefectOneWayToClose(t *testing.T) {
 	var ways []string
-	for _, f := range shapeFiles(t, ".") {
+	for _, f := range shapeFiles(t, root) {
 		for _, d := range f.Decls {
 			fn, ok := d.(*ast.FuncDecl)
 			if ok && fn.Recv != nil && (strings.HasPrefix(fn.Name.Name, "Close") || strings.HasPrefix(fn.Name.Name, "Shutdown")) {
