@@ -56,12 +56,7 @@ func (n *Net) Close() error {
 }
 
 // Addr implements [net.Listener].
-func (*Net) Addr() net.Addr { return addr{} }
-
-type addr struct{}
-
-func (addr) Network() string { return "mem" }
-func (addr) String() string  { return "origin.test:80" }
+func (*Net) Addr() net.Addr { return &net.UnixAddr{Name: "origin.test:80", Net: "mem"} }
 
 // Serve runs h behind a Net and returns a client for it. All goroutines end with the test.
 func Serve(t testing.TB, h http.Handler) *http.Client {
