@@ -2,6 +2,7 @@ package everfreshtest
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -11,9 +12,16 @@ import (
 // A Hook is called before a method of a storage with its key. Its error is the method's.
 type Hook func(ctx context.Context, key string) error
 
-// Hooked is a storage that calls hooks before it does what the storage in it does, and counts the calls.
+// Hooked is a storage that calls hooks before it does what the storage in it does, or what
+// a function does in its place, and counts the calls. It has none of the optional
+// capabilities of the storage in it.
 type Hooked struct {
 	store.Storage
+
+	LoadFunc   func(ctx context.Context, key string) (store.Item, error)
+	StoreFunc  func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error)
+	DeleteFunc func(ctx context.Context, key string, cond store.Condition) error
+	ListFunc   func(ctx context.Context, prefix string) iter.Seq2[store.Meta, error]
 
 	mu                        sync.Mutex
 	onLoad, onStore, onDelete Hook
@@ -59,6 +67,9 @@ func (s *Hooked) Load(ctx context.Context, key string) (store.Item, error) {
 	if err := s.before(ctx, key, &s.loads, &s.onLoad); err != nil {
 		return store.Item{}, err
 	}
+	if s.LoadFunc != nil {
+		return s.LoadFunc(ctx, key)
+	}
 	return s.Storage.Load(ctx, key)
 }
 
@@ -66,6 +77,9 @@ func (s *Hooked) Load(ctx context.Context, key string) (store.Item, error) {
 func (s *Hooked) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 	if err := s.before(ctx, key, &s.stores, &s.onStore); err != nil {
 		return "", err
+	}
+	if s.StoreFunc != nil {
+		return s.StoreFunc(ctx, key, value, cond)
 	}
 	return s.Storage.Store(ctx, key, value, cond)
 }
@@ -75,10 +89,21 @@ func (s *Hooked) Delete(ctx context.Context, key string, cond store.Condition) e
 	if err := s.before(ctx, key, &s.deletes, &s.onDelete); err != nil {
 		return err
 	}
+	if s.DeleteFunc != nil {
+		return s.DeleteFunc(ctx, key, cond)
+	}
 	return s.Storage.Delete(ctx, key, cond)
 }
 
-// Count returns how often each method was called.
+// List implements [store.Storage].
+func (s *Hooked) List(ctx context.Context, prefix string) iter.Seq2[store.Meta, error] {
+	if s.ListFunc != nil {
+		return s.ListFunc(ctx, prefix)
+	}
+	return s.Storage.List(ctx, prefix)
+}
+
+// Count returns how often Load, Store and Delete were called.
 func (s *Hooked) Count() (loads, stores, deletes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -290,7 +290,7 @@ func (c *canaryCase) run(t *testing.T, book *canaryBook, way canaryWay) {
 		storage = c.storage(storage)
 	}
 	cache := everfresh.NewCache(context.WithoutCancel(t.Context()),
-		everfresh.WithHTTPClient(client), everfresh.WithStorage(&canaryStore{storage, book}),
+		everfresh.WithHTTPClient(client), everfresh.WithStorage(canaryNames(storage, book)),
 		everfresh.WithErrSink(canarySink(book)), everfresh.WithObserver(canaryObserver(book)),
 		everfresh.WithMinRefreshInterval(time.Minute), everfresh.WithMaxStale(time.Minute),
 		everfresh.WithBackoff(30*time.Second, 5*time.Minute),
@@ -393,20 +393,16 @@ func (w *canaryWarm) RoundTrip(req *http.Request) (resp *http.Response, err erro
 	return everfreshtest.Transport{Handler: everfreshtest.Text(`{"N":1}`, "ETag", `"`+canary+`"`, "Set-Cookie", canary, "X-Answer", canary, "Date", canary)}.RoundTrip(req)
 }
 
-// canaryStore notes the names that the storage is given. Values are the storage's.
-type canaryStore struct {
-	store.Storage
-	book *canaryBook
-}
-
-func (s *canaryStore) Load(ctx context.Context, key string) (store.Item, error) {
-	s.book.note("name in the storage", key)
-	return s.Storage.Load(ctx, key)
-}
-
-func (s *canaryStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	s.book.note("name in the storage", key)
-	return s.Storage.Store(ctx, key, value, cond)
+// canaryNames notes the names that the storage is given. Values are the storage's.
+func canaryNames(inner store.Storage, book *canaryBook) store.Storage {
+	s := &everfreshtest.Hooked{Storage: inner}
+	note := func(_ context.Context, key string) error {
+		book.note("name in the storage", key)
+		return nil
+	}
+	s.OnLoad(note)
+	s.OnStore(note)
+	return s
 }
 
 func canarySink(book *canaryBook) everfresh.ErrSink {
@@ -706,7 +702,7 @@ func canaryPanics() []canaryCase {
 			}},
 			canaryCase{name: fmt.Sprintf("panic %d in a transport", i), transport: canaryPanicking{v}},
 			canaryCase{name: fmt.Sprintf("panic %d in a storage", i), answers: []string{everfreshtest.Framed(`{"N":2}`)}, storage: func(s store.Storage) store.Storage {
-				return canaryBadStore{Storage: s, fail: func() error { panic(v) }}
+				return canaryBadStore(s, func() error { panic(v) })
 			}},
 		)
 	}
@@ -730,32 +726,20 @@ type canaryPanicking struct{ v any }
 func (p canaryPanicking) RoundTrip(*http.Request) (*http.Response, error) { panic(p.v) }
 
 // canaryBadStore fails at everything.
-type canaryBadStore struct {
-	store.Storage
-	fail func() error
-}
-
-func (s canaryBadStore) Load(context.Context, string) (store.Item, error) {
-	return store.Item{}, s.fail()
-}
-
-func (s canaryBadStore) Store(context.Context, string, []byte, store.Condition) (store.Version, error) {
-	return "", s.fail()
-}
-func (s canaryBadStore) Delete(context.Context, string, store.Condition) error { return s.fail() }
-
-func (s canaryBadStore) List(context.Context, string) iter.Seq2[store.Meta, error] {
-	return func(yield func(store.Meta, error) bool) { yield(store.Meta{}, s.fail()) }
+func canaryBadStore(inner store.Storage, fail func() error) store.Storage {
+	s := &everfreshtest.Hooked{Storage: inner}
+	s.OnAll(func(context.Context, string) error { return fail() })
+	s.ListFunc = func(context.Context, string) iter.Seq2[store.Meta, error] {
+		return func(yield func(store.Meta, error) bool) { yield(store.Meta{}, fail()) }
+	}
+	return s
 }
 
 // canaryHolds holds one value under every key.
-type canaryHolds struct {
-	store.Storage
-	value []byte
-}
-
-func (s canaryHolds) Load(_ context.Context, key string) (store.Item, error) {
-	return store.Item{Key: key, Value: slices.Clone(s.value), Version: "1"}, nil
+func canaryHolds(inner store.Storage, value []byte) store.Storage {
+	return &everfreshtest.Hooked{Storage: inner, LoadFunc: func(_ context.Context, key string) (store.Item, error) {
+		return store.Item{Key: key, Value: slices.Clone(value), Version: "1"}, nil
+	}}
 }
 
 // canaryEnvelope is a record with a header of any form and a right checksum.
@@ -799,14 +783,14 @@ func canaryStorages() []canaryCase {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		cases = append(cases, canaryCase{
 			name: "storage with " + name, answers: []string{everfreshtest.Framed(canary)},
-			storage: func(s store.Storage) store.Storage { return canaryHolds{s, values[name]} },
+			storage: func(s store.Storage) store.Storage { return canaryHolds(s, values[name]) },
 		})
 	}
 	for _, err := range []error{store.ErrUnavailable, store.ErrTooLarge, store.ErrCorrupt, &store.ConflictError{Current: "1"}, context.DeadlineExceeded} {
 		cases = append(cases, canaryCase{
 			name: "storage that fails: " + err.Error(), answers: []string{everfreshtest.Framed(canary)},
 			storage: func(s store.Storage) store.Storage {
-				return canaryBadStore{Storage: s, fail: func() error { return err }}
+				return canaryBadStore(s, func() error { return err })
 			},
 		})
 	}
