@@ -629,31 +629,6 @@ func TestCallbacksMayCallTheCache(t *testing.T) {
 	})
 }
 
-func TestUnregisterKeepsTheStoredRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mem store.Memory
-		o := &everfreshtest.Origin{}
-		c := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
-		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if err := c.Unregister(r.Key()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if n := newerStored(t, &mem); n != 1 {
-			t.Fatalf("records = %d after Unregister, want 1", n)
-		}
-		again := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
-		if v, err := again.Get(t.Context()); v != 1 || err != nil {
-			t.Errorf("Get = %v, %v; want what is stored", v, err)
-		}
-		everfreshtest.WantRequests(t, o, 1)
-	})
-}
-
 // lifecycleText is a transformer that marks its values.
 func lifecycleText(mark string) everfresh.RegisterOption {
 	return everfresh.WithTransformer(everfresh.TransformFunc(func(_ string, resp *http.Response) (any, error) {

@@ -337,67 +337,42 @@ func TestSlowSaveOfFormerRegistration(t *testing.T) {
 // TestCloseFlushes: what was fetched before Close is stored when it returns, also what
 // waited for its turn.
 func TestCloseFlushes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := everfreshtest.NewHooked()
-		s.OnStore(everfreshtest.After(100 * time.Millisecond))
-		o := everfreshtest.NewBody("x")
-		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
-		for i := range 20 {
-			warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-		}
-		everfreshtest.Close(t, c)
-		for i := range 20 {
-			if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
-				t.Errorf("record %d: %v", i, rec)
+	const n = 20
+	for name, end := range map[string]func(t *testing.T, c *everfresh.Cache, cancel func()){
+		"Close":          func(*testing.T, *everfresh.Cache, func()) {},
+		"end of context": func(_ *testing.T, _ *everfresh.Cache, cancel func()) { cancel() },
+		// That a resource was unregistered is no reason to lose its record, which may be the fleet's.
+		"unregistered": func(t *testing.T, c *everfresh.Cache, _ func()) {
+			for i := range n {
+				if err := c.Unregister(strconv.Itoa(i)); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		if _, saves, _ := s.Count(); saves != 20 {
-			t.Errorf("%d saves, want 20", saves)
-		}
-	})
-}
-
-// TestContextEndFlushes: the end of NewCache's context stores what Close would.
-func TestContextEndFlushes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		s := everfreshtest.NewHooked()
-		s.OnStore(everfreshtest.After(100 * time.Millisecond))
-		c := everfresh.NewCache(ctx, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
-		for i := range 10 {
-			warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-		}
-		cancel()
-		everfreshtest.Close(t, c)
-		if n := len(storedNames(t, s.Storage)); n != 10 {
-			t.Errorf("%d records, want 10", n)
-		}
-	})
-}
-
-// TestCloseFlushesUnregistered: that a resource was unregistered is no reason to lose
-// its record, which may be the fleet's.
-func TestCloseFlushesUnregistered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := everfreshtest.NewHooked()
-		s.OnStore(everfreshtest.After(100 * time.Millisecond))
-		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
-		for i := range 10 {
-			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
-		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 10 {
-			if err := c.Unregister(strconv.Itoa(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		everfreshtest.Close(t, c)
-		if n := len(storedNames(t, s.Storage)); n != 10 {
-			t.Errorf("%d records, want 10", n)
-		}
-	})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				s := everfreshtest.NewHooked()
+				s.OnStore(everfreshtest.After(100 * time.Millisecond))
+				c := everfresh.NewCache(ctx, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
+				for i := range n {
+					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+				}
+				end(t, c, cancel)
+				everfreshtest.Close(t, c)
+				for i := range n {
+					if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
+						t.Errorf("record %d: %v", i, rec)
+					}
+				}
+				if _, saves, _ := s.Count(); saves != n || len(storedNames(t, s.Storage)) != n {
+					t.Errorf("%d saves, %d records, want %d", saves, len(storedNames(t, s.Storage)), n)
+				}
+			})
+		})
+	}
 }
 
 // TestCloseStoresNewestRecord: the save that Close finds under way is of an older record
@@ -510,16 +485,28 @@ func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
 }
 
 // TestInvalidateDuringSave: the save that is under way, or that waits for its turn, does
-// not bring the record back.
+// not bring the record back, nor does Close.
 func TestInvalidateDuringSave(t *testing.T) {
-	for name, others := range map[string]int{"under way": 0, "waits for its turn": 10} {
+	for name, tt := range map[string]struct {
+		others int
+		late   bool // the store stores, and then says that it could not
+		close  bool
+	}{
+		"under way": {}, "waits for its turn": {others: 10}, "fails late": {late: true}, "then Close": {close: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := everfreshtest.NewHooked()
 				s.OnStore(everfreshtest.After(2 * time.Second))
+				if tt.late { // a write that failed may have taken effect
+					s.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+						_, err := s.Storage.Store(ctx, key, value, cond)
+						return "", cmp.Or(err, store.ErrUnavailable)
+					}
+				}
 				o := everfreshtest.NewBody("bad")
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
-				for i := range others {
+				for i := range tt.others {
 					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
 				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
@@ -529,41 +516,17 @@ func TestInvalidateDuringSave(t *testing.T) {
 				if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Minute)
+				if tt.close {
+					everfreshtest.Close(t, c)
+				} else {
+					time.Sleep(time.Minute)
+				}
 				if rec := warmGet(t, s.Storage, warmURL); rec != nil {
 					t.Errorf("the save brought it back: %v", rec)
 				}
 			})
 		})
 	}
-}
-
-// TestInvalidateDuringSaveThatFailsLate: a write that failed may have taken effect.
-func TestInvalidateDuringSaveThatFailsLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &lateStore{Hooked: everfreshtest.NewHooked()}
-		s.OnStore(everfreshtest.After(2 * time.Second))
-		o := everfreshtest.NewBody("bad")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		time.Sleep(time.Second)
-		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
-			t.Errorf("the save brought it back: %v", rec)
-		}
-	})
-}
-
-// A lateStore stores, and then says that it could not.
-type lateStore struct{ *everfreshtest.Hooked }
-
-func (s *lateStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	_, err := s.Hooked.Store(ctx, key, value, cond)
-	return "", cmp.Or(err, store.ErrUnavailable)
 }
 
 // TestInvalidateOfStoreThatConflicts: a store that never lets the record go must not keep
@@ -580,27 +543,6 @@ func TestInvalidateOfStoreThatConflicts(t *testing.T) {
 	if _, _, drops := s.Count(); drops > 100 {
 		t.Errorf("%d attempts to delete the record", drops)
 	}
-}
-
-// TestInvalidateDuringSaveThenClose: Close does not bring it back either.
-func TestInvalidateDuringSaveThenClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := everfreshtest.NewHooked()
-		s.OnStore(everfreshtest.After(2 * time.Second))
-		o := everfreshtest.NewBody("bad")
-		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		time.Sleep(time.Second)
-		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Fatal(err)
-		}
-		everfreshtest.Close(t, c)
-		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
-			t.Errorf("stored after Close: %v", rec)
-		}
-	})
 }
 
 // TestInvalidateKeepsNextRecord: a slow delete must not remove the record of the value
@@ -691,7 +633,13 @@ func TestUnregisterKeepsRecord(t *testing.T) {
 		if err := first.Invalidate(t.Context(), version); !errors.Is(err, everfresh.ErrNotRegistered) {
 			t.Errorf("Invalidate of what was unregistered: %v", err)
 		}
-		// Registered again, also at the other door, it starts warm.
+		// Registered again, by either API, it is loaded.
+		if v, took := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes())); v != "x" || took != 0 {
+			t.Errorf("Get = %q after %v", v, took)
+		}
+		if err := c.Unregister(warmURL); err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Register(warmURL); err != nil {
 			t.Fatal(err)
 		}
