@@ -87,7 +87,7 @@ func condCounter() (everfresh.Decoder[*string], *atomic.Int64) {
 
 const condModified = "Sat, 01 Jan 2000 00:00:00 GMT"
 
-// TestNotModified: a 304 keeps value and version, and renews the freshness.
+// TestNotModified: a 304 keeps value and version, and starts the freshness again.
 func TestNotModified(t *testing.T) {
 	validators := map[string][]string{
 		"etag":     {"ETag", `"v1"`},
@@ -99,8 +99,8 @@ func TestNotModified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				origin := newCondOrigin(append(kv, "Cache-Control", "max-age=3600")...)
-				heard := new(everfreshtest.Recorder)
-				c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+				told := new(everfreshtest.Recorder)
+				c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), origin.Option())...)
 				decode, decoded := condCounter()
 				r := everfreshtest.Register(t, c, "https://a.test/", decode)
 				synctest.Wait()
@@ -120,13 +120,13 @@ func TestNotModified(t *testing.T) {
 				if n := decoded.Load(); n != 1 {
 					t.Errorf("decoded %d times, want once", n)
 				}
-				if n, m := len(heard.Events("fetched")), len(heard.Events("unchanged")); n != 1 || m != 3 {
+				if n, m := len(told.Events("fetched")), len(told.Events("unchanged")); n != 1 || m != 3 {
 					t.Errorf("%d events of a new value, %d of a confirmed one; want 1 and 3", n, m)
 				}
 				if st := r.Status(); st.Code != http.StatusOK || st.Bytes != 1 {
 					t.Errorf("status %d, %d bytes; want those of the value", st.Code, st.Bytes)
 				}
-				if ev := heard.Events("unchanged")[0]; ev.Status != http.StatusNotModified || ev.Bytes != 0 || ev.Version != first.Version {
+				if ev := told.Events("unchanged")[0]; ev.Status != http.StatusNotModified || ev.Bytes != 0 || ev.Version != first.Version {
 					t.Errorf("event of a 304: %+v", ev)
 				}
 			})
@@ -156,8 +156,8 @@ func condCheckConfirmed[T comparable](t *testing.T, origin *everfreshtest.Origin
 func TestEqualBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := newCondOrigin("Cache-Control", "max-age=3600")
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), origin.Option())...)
 		decode, decoded := condCounter()
 		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
@@ -167,7 +167,7 @@ func TestEqualBytes(t *testing.T) {
 		if n := decoded.Load(); n != 1 {
 			t.Errorf("decoded %d times, want once", n)
 		}
-		evs := heard.Events("unchanged")
+		evs := told.Events("unchanged")
 		if len(evs) != 3 || evs[0].Status != http.StatusOK || evs[0].Bytes != 1 {
 			t.Errorf("events %+v", evs)
 		}
@@ -362,7 +362,7 @@ var limitsJSON = func(ctx context.Context, resp *http.Response) (json.RawMessage
 	return everfresh.JSON[json.RawMessage]()(ctx, resp)
 }
 
-// What is refused never replaces what was there, at either door.
+// What is refused never replaces what was there, by either API.
 func TestBodiesThatAreRefused(t *testing.T) {
 	const (
 		ok      = "HTTP/1.1 200 OK\r\n"
@@ -459,7 +459,7 @@ func TestBodiesThatAreAccepted(t *testing.T) {
 	}
 }
 
-// Who takes an empty 200: the untyped door, Bytes, and whoever says so.
+// Who takes an empty 200: the untyped API, Bytes, and who says so.
 func TestEmptyBodies(t *testing.T) {
 	for _, answer := range []string{everfreshtest.Framed(""), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", everfreshtest.Framed(string(everfreshtest.Gzip(nil)), "Content-Encoding: gzip")} {
 		synctest.Test(t, func(t *testing.T) {

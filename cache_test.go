@@ -765,7 +765,7 @@ func TestUntypedRegisterAtOnce(t *testing.T) {
 	}
 }
 
-func TestDoorsDoNotMix(t *testing.T) {
+func TestTypedAndUntypedDoNotMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "1"}
 		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0))
@@ -801,7 +801,7 @@ func TestDoorsDoNotMix(t *testing.T) {
 	})
 }
 
-func TestTypedResourceThroughTheUntypedDoor(t *testing.T) {
+func TestTypedResourceByTheUntypedAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Delay: time.Second}
 		c := everfreshtest.NewCache(t, o.Option())
@@ -952,7 +952,7 @@ func TestAllowOfNoPolicyRefuses(t *testing.T) {
 	wantNoRegister(t, nil, []everfresh.RegisterOption{everfresh.WithAllow()})
 }
 
-// wantNoRegister checks that neither door takes a resource.
+// wantNoRegister checks that neither API takes a resource.
 func wantNoRegister(t *testing.T, cacheOptions []everfresh.CacheOption, options []everfresh.RegisterOption) {
 	t.Helper()
 	c := everfreshtest.NewCache(t, cacheOptions...)
@@ -973,7 +973,7 @@ func TestRegisterRefusesWhatItCannotServe(t *testing.T) {
 		t.Error("a nil decoder was taken")
 	}
 	if _, err := everfresh.Register(c, "https://a.test/", everfreshtest.Number, lifecycleText("")); err == nil {
-		t.Error("a transformer was taken by the typed door")
+		t.Error("a transformer was taken by the typed API")
 	}
 	for _, u := range []string{"", "a.test", "/path", "ftp://a.test/", "file:///etc/passwd", "https://", "https://u:p@a.test/", "https://a.test:x/", "ht tp://a", "https://a.test/%zz"} {
 		_, err := everfresh.Register(c, u, everfreshtest.Number)

@@ -144,7 +144,7 @@ func TestClockBackChangesNothing(t *testing.T) {
 func TestClockBackKeepsTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option(), everfresh.WithMaxStale(10*time.Minute))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		origin.SleepUntil(30 * time.Minute)
@@ -161,8 +161,8 @@ func TestClockBackKeepsTheBound(t *testing.T) {
 	})
 }
 
-// clockMortalOrigin returns an origin that can die.
-func clockMortalOrigin(kv ...string) (*everfreshtest.Origin, *atomic.Bool) {
+// clockTokenOrigin returns an origin that can die.
+func clockTokenOrigin(kv ...string) (*everfreshtest.Origin, *atomic.Bool) {
 	dead := new(atomic.Bool)
 	origin := everfreshtest.NewOrigin(everfreshtest.Text("x", kv...))
 	origin.Down = func() error {
@@ -249,7 +249,7 @@ func TestSleepEndsWhatIsBounded(t *testing.T) {
 	const at = 10*time.Minute + 10*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600", "Expires-In", "5400000")
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600", "Expires-In", "5400000")
 		c := everfreshtest.NewCache(t, clock.option(), origin.Option())
 		bounded := everfreshtest.Register(t, c, "https://a.test/bounded", everfresh.Bytes(), everfresh.WithMaxStale(10*time.Minute))
 		token := everfreshtest.Register(t, c, "https://a.test/token", boundDecode)
@@ -300,7 +300,7 @@ func TestJumpIsNoticedInAWideWindow(t *testing.T) {
 	const at = 30*time.Minute + 10*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin()
+		origin, dead := clockTokenOrigin()
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshWindow(15*time.Minute),
 			everfresh.WithMaxStale(10*time.Minute), origin.Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(30*time.Minute))
@@ -321,8 +321,8 @@ func TestCatchingUpIsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
 		origin := everfreshtest.NewOrigin(boundMinter(life, "Cache-Control", "max-age=86400"))
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), clock.option(), origin.Option(), everfresh.WithJitter(0.01))...)
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), clock.option(), origin.Option(), everfresh.WithJitter(0.01))...)
 		for i := range n {
 			everfreshtest.Register(t, c, loadURL(i), boundDecode)
 		}
@@ -330,7 +330,7 @@ func TestCatchingUpIsInTime(t *testing.T) {
 		// The jump is noticed within a minute, when at least 5 s are left.
 		clock.jump(life - 30*time.Minute - time.Second - left)
 		origin.SleepUntil(35 * time.Minute)
-		if evs := heard.Events("expired"); len(evs) != 0 {
+		if evs := told.Events("expired"); len(evs) != 0 {
 			t.Errorf("%d of %d were withdrawn before they were refreshed", len(evs), n)
 		}
 	})
@@ -341,7 +341,7 @@ func TestCatchingUpIsInTime(t *testing.T) {
 func TestClockGlitchWithdrawsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute), origin.Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		origin.SleepUntil(10 * time.Minute)
@@ -449,8 +449,8 @@ func TestFetchBeforeAJumpIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
 		origin := everfreshtest.NewOrigin(boundMinter(90*time.Minute, "Cache-Control", "max-age=86400"))
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), clock.option(), origin.Option())...)
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), clock.option(), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/token", boundDecode)
 		// Another one stands before it in the queue.
 		everfreshtest.Register(t, c, "https://a.test/other", boundDecode, everfresh.WithRefreshInterval(30*time.Minute))
@@ -469,7 +469,7 @@ func TestFetchBeforeAJumpIsNoticed(t *testing.T) {
 		if n := len(origin.Times("/token")); n != fetches {
 			t.Errorf("a new token was fetched again at %v", origin.Times("/token")[fetches])
 		}
-		for _, ev := range heard.Events("expired") {
+		for _, ev := range told.Events("expired") {
 			if ev.Key == r.Key() && ev.Time.After(clock.start.Add(2*time.Hour+fetched)) {
 				t.Errorf("expired after it was fetched: %+v", ev)
 			}
@@ -482,7 +482,7 @@ func TestFetchBeforeAJumpIsNoticed(t *testing.T) {
 }
 
 // TestClockJumpsWhileARefreshIsUnderWay: the schedule of a value counts from its receipt
-// by the clock that nobody can set.
+// by the clock that no one can set.
 func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		for _, where := range []string{"fetch", "decode"} {
@@ -529,7 +529,7 @@ func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 func TestClockSetBackWhileDecodingKeepsTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 		decode := func(context.Context, *http.Response) (int, error) {
 			clock.jump(-time.Hour)
 			return 1, nil
@@ -556,7 +556,7 @@ func TestSleepWhileDecodingCounts(t *testing.T) {
 		t.Run(took.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clock := newClockShift()
-				origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+				origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 				decode := func(context.Context, *http.Response) (int, error) {
 					clock.jump(time.Hour)
 					dead.Store(true)

@@ -28,7 +28,7 @@ import (
 func decodeText[T any](t testing.TB, d everfresh.Decoder[T], text string) (T, error) {
 	t.Helper()
 	c := everfreshtest.NewCache(t, clientOfText(text))
-	return everfreshtest.Register(t, c, warmURL, d).Get(t.Context())
+	return everfreshtest.Register(t, c, originURL, d).Get(t.Context())
 }
 
 func clientOfText(text string) everfresh.Option {
@@ -87,7 +87,7 @@ func TestJSONNull(t *testing.T) {
 		t.Errorf("map: %v, %v", v, err)
 	}
 	// That type has no use for it, but a panic is an error of that refresh only.
-	if v, err := decodeText(t, everfresh.JSON[*warmToken](), "null"); err == nil {
+	if v, err := decodeText(t, everfresh.JSON[*loadToken](), "null"); err == nil {
 		t.Errorf("pointer to a token: %v, want an error", v)
 	}
 }
@@ -120,7 +120,7 @@ func TestJSONErrorsHoldNothingOfTheDocument(t *testing.T) {
 		"{\"Name\": \"s3cr3t\n\"}",
 	} {
 		c := everfreshtest.NewCache(t, clientOfText(text))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[decoded]())
+		r := everfreshtest.Register(t, c, originURL, everfresh.JSON[decoded]())
 		v, err := r.Get(t.Context())
 		if err == nil {
 			t.Errorf("%s: %+v, want an error", text, v)
@@ -157,7 +157,7 @@ func TestValueMayChangeItsType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := everfreshtest.NewBody("{}")
 		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(new(store.Memory)))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[any]())
+		r := everfreshtest.Register(t, c, originURL, everfresh.JSON[any]())
 		if err := r.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -179,8 +179,8 @@ func TestValueMayChangeItsType(t *testing.T) {
 			if v, ok := r.Peek(); !reflect.DeepEqual(v, tt.want) || !ok {
 				t.Errorf("%s: Peek = %#v, %t", tt.text, v, ok)
 			}
-			if v, err := c.Get(t.Context(), warmURL); !reflect.DeepEqual(v, tt.want) || err != nil {
-				t.Errorf("%s: Get at the other door = %#v, %v", tt.text, v, err)
+			if v, err := c.Get(t.Context(), originURL); !reflect.DeepEqual(v, tt.want) || err != nil {
+				t.Errorf("%s: Get by the untyped API = %#v, %v", tt.text, v, err)
 			}
 			if snap := r.Snapshot(); !reflect.DeepEqual(snap.Value, tt.want) {
 				t.Errorf("%s: Snapshot = %#v", tt.text, snap.Value)
@@ -202,7 +202,7 @@ func TestBytesDecodes(t *testing.T) {
 func TestBytesMayBeKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := everfreshtest.NewBody("one")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), originURL, everfresh.Bytes())
 		first, _ := r.Get(t.Context())
 		for _, text := range []string{"two", "3", "four"} {
 			o.Set(func(o *everfreshtest.Origin) { o.Body = text })
@@ -273,7 +273,7 @@ func TestDecoderGetsDecodedBody(t *testing.T) {
 	_ = zw.Close()
 	o := everfreshtest.NewBody(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json", "X-Field", "kept")
 	c := everfreshtest.NewCache(t, o.Option())
-	r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+	r := everfreshtest.Register(t, c, originURL, func(_ context.Context, resp *http.Response) (string, error) {
 		b, err := io.ReadAll(resp.Body)
 		if resp.ContentLength != int64(len(b)) || resp.StatusCode != http.StatusOK || resp.Header.Get("X-Field") != "kept" {
 			t.Errorf("Content-Length %d, status %d, header %v", resp.ContentLength, resp.StatusCode, resp.Header)
@@ -291,7 +291,7 @@ func TestDecoderRunsOnceForEqualBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := everfreshtest.NewBody("x")
 		runs := 0
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), warmURL, func(context.Context, *http.Response) (int, error) {
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option()), originURL, func(context.Context, *http.Response) (int, error) {
 			runs++
 			return runs, nil
 		})
@@ -321,7 +321,7 @@ func TestDecoderThatFails(t *testing.T) {
 				o := everfreshtest.NewBody("good", "Cache-Control", "max-age=3600")
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), o.Option(), everfresh.WithJitter(0))...)
-				r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+				r := everfreshtest.Register(t, c, originURL, func(_ context.Context, resp *http.Response) (string, error) {
 					b, err := io.ReadAll(resp.Body)
 					if strings.HasPrefix(string(b), "bad") {
 						err = fail()
@@ -340,7 +340,7 @@ func TestDecoderThatFails(t *testing.T) {
 				}
 				synctest.Wait()
 				if got := l.Errors(); len(got) != 1 || len(l.Events("failed")) != 1 {
-					t.Errorf("heard %v", got)
+					t.Errorf("told %v", got)
 				}
 				if snap := r.Snapshot(); snap.Value != "good" || snap.Version != version || snap.Err == nil {
 					t.Errorf("snapshot after the failure: %+v", snap)
@@ -401,16 +401,16 @@ func TestTransformer(t *testing.T) {
 		o := everfreshtest.NewBody("x")
 		c := everfreshtest.NewCache(t, o.Option())
 		tr := new(countingTransformer)
-		if err := c.Register(warmURL, everfresh.WithTransformer(tr)); err != nil {
+		if err := c.Register(originURL, everfresh.WithTransformer(tr)); err != nil {
 			t.Fatal(err)
 		}
-		for i, text := range []string{"", "y", "y"} { // the untyped door takes an empty body
+		for i, text := range []string{"", "y", "y"} { // the untyped API takes an empty body
 			o.Set(func(o *everfreshtest.Origin) { o.Body = text })
-			if v, err := c.Refresh(t.Context(), warmURL); v != min(i+1, 2) || err != nil {
+			if v, err := c.Refresh(t.Context(), originURL); v != min(i+1, 2) || err != nil {
 				t.Errorf("Refresh %d = %v, %v", i, v, err)
 			}
 		}
-		r, err := everfresh.Lookup[any](c, warmURL)
+		r, err := everfresh.Lookup[any](c, originURL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -418,8 +418,8 @@ func TestTransformer(t *testing.T) {
 			t.Errorf("Peek = %v, %t", v, ok)
 		}
 	})
-	if _, err := everfresh.Register(everfreshtest.NewCache(t), warmURL, everfresh.Bytes(), everfresh.WithTransformer(new(countingTransformer))); err == nil {
-		t.Error("the typed door took a transformer")
+	if _, err := everfresh.Register(everfreshtest.NewCache(t), originURL, everfresh.Bytes(), everfresh.WithTransformer(new(countingTransformer))); err == nil {
+		t.Error("the typed API took a transformer")
 	}
 }
 
@@ -447,7 +447,7 @@ func TestReceived(t *testing.T) {
 		o.Delay = 2 * time.Second
 		start := time.Now()
 		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem))
-		r := everfreshtest.Register(t, c, warmURL, decode)
+		r := everfreshtest.Register(t, c, originURL, decode)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -466,7 +466,7 @@ func TestReceived(t *testing.T) {
 		}
 		everfreshtest.Close(t, c)
 		time.Sleep(time.Hour)
-		r = everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem)), warmURL, decode)
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem)), originURL, decode)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -509,7 +509,7 @@ func TestStoredResponseOfDecoder(t *testing.T) {
 // TestStoredResponseHasRequest, as decoders resolve relative links by it.
 func TestStoredResponseHasRequest(t *testing.T) {
 	got := storedResponses(t, func(resp *http.Response) string { return resp.Request.URL.String() })
-	if got[0] != warmURL || got[1] != warmURL {
+	if got[0] != originURL || got[1] != originURL {
 		t.Errorf("URL of the origin's answer %q, of the stored one %q", got[0], got[1])
 	}
 }
@@ -522,7 +522,7 @@ func storedResponses(t *testing.T, describe func(*http.Response) string) (got []
 		o := everfreshtest.NewBody("body", "Content-Type", "text/x", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT", "Cache-Control", "max-age=3600")
 		for range 2 {
 			c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(mem))
-			r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) (string, error) {
+			r := everfreshtest.Register(t, c, originURL, func(_ context.Context, resp *http.Response) (string, error) {
 				return describe(resp), nil
 			})
 			if v, err := r.Get(t.Context()); err == nil {
@@ -544,7 +544,7 @@ func storedResponses(t *testing.T, describe func(*http.Response) string) (got []
 func TestConcurrentReaders(t *testing.T) {
 	o := everfreshtest.NewBody(`{"n": 0}`)
 	c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(new(store.Memory)))
-	r := everfreshtest.Register(t, c, warmURL, everfresh.JSON[map[string]int]())
+	r := everfreshtest.Register(t, c, originURL, everfresh.JSON[map[string]int]())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup

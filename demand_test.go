@@ -144,7 +144,7 @@ func TestNewerCoolingIsRefreshedOncePerPeriod(t *testing.T) {
 		wantSame(t, r, seen)
 		_, err := r.Newer(t.Context(), seen)
 		wantCooling(t, err, time.Now().Add(15*time.Second))
-		time.Sleep(14 * time.Minute) // nobody asks again: one refresh, and then the usual ones
+		time.Sleep(14 * time.Minute) // no one asks again: one refresh, and then the usual ones
 		everfreshtest.WantRequests(t, o, 4)
 	})
 }
@@ -309,7 +309,7 @@ func TestNewerJoinsFlightThatBeganBefore(t *testing.T) {
 	}
 }
 
-// A fetch that began after the call is the answer, whoever started it, and also for those
+// A fetch that began after the call is the answer, no matter who started it, and also for those
 // who come to see it only when it has ended.
 func TestNewerTakesTheFlightThatFollowed(t *testing.T) {
 	for _, delay := range []time.Duration{0, time.Second} {
@@ -939,7 +939,7 @@ func TestReadyEndsWithTheResource(t *testing.T) {
 	})
 }
 
-func TestCacheReadyFetchesWhatNobodyAskedFor(t *testing.T) {
+func TestCacheReadyFetchesWhatNoOneAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, late := &everfreshtest.Origin{Delay: time.Second}, &everfreshtest.Origin{Hang: true}
 		c := everfreshtest.NewCache(t)
@@ -979,7 +979,7 @@ func TestCacheReadyWaitsForWhatNeedsAnUnregisteredOne(t *testing.T) {
 		c := everfreshtest.NewCache(t, (&everfreshtest.Origin{}).Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithRequest(
 			func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
-				_, err := c.Get(ctx, "nobody")
+				_, err := c.Get(ctx, "unknown")
 				return nil, err
 			}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

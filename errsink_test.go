@@ -297,7 +297,7 @@ func TestLogObserverOutput(t *testing.T) {
 	}
 }
 
-// What sink and observer hear of one failure, a recovery and a confirmation.
+// What sink and observer are told of one failure, a recovery and a confirmation.
 func TestSinkAndObserverOfARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l everfreshtest.Recorder
@@ -350,10 +350,10 @@ func TestSinkAndObserverOfARefresh(t *testing.T) {
 				t.Errorf("event %d: error %+v", i, re)
 			}
 		}
-		heard := l.Errors()
+		told := l.Errors()
 		for i, err := range errs {
-			if i >= len(heard) || heard[i] != err { //nolint:errorlint // The very same.
-				t.Errorf("the sink heard %v, want the observer's errors %v", heard, errs)
+			if i >= len(told) || told[i] != err { //nolint:errorlint // The very same.
+				t.Errorf("the sink got %v, want the observer's errors %v", told, errs)
 				break
 			}
 		}
@@ -418,7 +418,7 @@ func TestOverflowIsCounted(t *testing.T) {
 				}
 				synctest.Wait()
 				if got := l.Errors(); len(got) != len(errs)+1 || strings.Contains(got[len(got)-1].Error(), "lost") {
-					t.Errorf("after the overflow the sink heard %v", got[len(errs):])
+					t.Errorf("after the overflow the sink got %v", got[len(errs):])
 				}
 			})
 		})
@@ -438,7 +438,7 @@ func TestReportsOfCallbacksAreNotAboutTheValue(t *testing.T) {
 		synctest.Wait()
 		errs := l.Errors()
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), "observer") {
-			t.Fatalf("the sink heard %v", errs)
+			t.Fatalf("the sink got %v", errs)
 		}
 		if errors.Is(errs[0], everfresh.ErrNotReady) {
 			t.Errorf("%v is ErrNotReady, and there is a value", errs[0])

@@ -69,7 +69,7 @@ func ExampleResource_Newer() {
 	// true
 }
 
-// An API rejects a token that should still be good. Whoever notices first withdraws it;
+// An API rejects a token that should still be good. Who notices first withdraws it;
 // the others, who saw the same version, withdraw nothing more.
 func ExampleResource_Invalidate() {
 	var issued atomic.Int64

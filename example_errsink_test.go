@@ -12,7 +12,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// The sink hears of every failure: as an error when there is nothing to serve, as a
+// The sink is told of every failure: as an error when there is nothing to serve, as a
 // warning while an older value is.
 func ExampleLogSink() {
 	var broken atomic.Bool

@@ -11,7 +11,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// The untyped door has the shape of httprc v1: values are []byte, or what a transformer
+// The untyped API has the shape of httprc v1: values are []byte, or what a transformer
 // makes. The first Get fetches.
 func ExampleCache_Register() {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -90,7 +90,7 @@ func fetchMethod(method string) everfresh.RegisterOption {
 	})
 }
 
-func TestNotModifiedRenewsValidators(t *testing.T) {
+func TestNotModifiedUpdatesValidators(t *testing.T) {
 	origin := everfreshtest.NewOrigin(
 		everfreshtest.Text("a", "ETag", `"1"`, "Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
 		everfreshtest.Status(http.StatusNotModified, "ETag", `"2"`),

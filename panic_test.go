@@ -31,10 +31,10 @@ func (b *bomb) tick() {
 	}
 }
 
-// panicMortal is a value whose method panics.
-type panicMortal struct{ b *bomb }
+// panicExpiring is a value whose method panics.
+type panicExpiring struct{ b *bomb }
 
-func (m panicMortal) ExpiresAt() time.Time {
+func (m panicExpiring) ExpiresAt() time.Time {
 	m.b.tick()
 	return time.Time{}
 }
@@ -66,8 +66,8 @@ func panicCallbacks() map[string]struct {
 				})))
 		}},
 		"method of the value": {"decode", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
-			_, err := everfresh.Register(c, site, func(context.Context, *http.Response) (panicMortal, error) {
-				return panicMortal{b}, nil
+			_, err := everfresh.Register(c, site, func(context.Context, *http.Response) (panicExpiring, error) {
+				return panicExpiring{b}, nil
 			}, key, o.Option())
 			return err
 		}},
@@ -171,7 +171,7 @@ func TestPanicIsAnErrorOfThatRefresh(t *testing.T) {
 	}
 }
 
-// wantPanics checks what sink and observer heard of n panics.
+// wantPanics checks what sink and observer were told of n panics.
 func wantPanics(t *testing.T, l *everfreshtest.Recorder, op string, n int) {
 	t.Helper()
 	errs, failed, stale := l.Errors(), l.Events("failed"), l.Events("stale")
@@ -490,7 +490,7 @@ func TestPanicsInSinkAndObserver(t *testing.T) {
 		}
 		var re *everfresh.RefreshError
 		if !errors.As(events[1].Err, &re) || re.Op != "sink" || !strings.Contains(re.Error(), "panic: value of type string at ") || strings.Contains(re.Error(), "s3cr3t") {
-			t.Errorf("the observer heard %v", events[1].Err)
+			t.Errorf("the observer was told %v", events[1].Err)
 		}
 		panics = false
 		_ = r.Refresh(t.Context())

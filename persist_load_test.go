@@ -24,30 +24,30 @@ import (
 
 // The faults of a store.
 
-// warmName is the name of the record of key. It is part of the format: other versions
+// recordName is the name of the record of key. It is part of the format: other versions
 // of the module look for records under the same name.
-func warmName(key string) string {
+func recordName(key string) string {
 	sum := sha256.Sum256([]byte("everfresh/1\x00" + key))
 	return hex.EncodeToString(sum[:])
 }
 
 // put stores rec as another process would have.
-func warmPut(t testing.TB, s store.Storage, rec *everfresh.Record) {
+func putRecord(t testing.TB, s store.Storage, rec *everfresh.Record) {
 	t.Helper()
-	warmPutBytes(t, s, warmName(rec.Key), recordBytes(t, rec))
+	putBytes(t, s, recordName(rec.Key), recordBytes(t, rec))
 }
 
-func warmPutBytes(t testing.TB, s store.Storage, name string, b []byte) {
+func putBytes(t testing.TB, s store.Storage, name string, b []byte) {
 	t.Helper()
 	if _, err := s.Store(t.Context(), name, b, store.Any()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// warmGet returns what is stored for key, or nil.
-func warmGet(t testing.TB, s store.Storage, key string) *everfresh.Record {
+// recordOf returns what is stored for key, or nil.
+func recordOf(t testing.TB, s store.Storage, key string) *everfresh.Record {
 	t.Helper()
-	item, err := s.Load(context.WithoutCancel(t.Context()), warmName(key))
+	item, err := s.Load(context.WithoutCancel(t.Context()), recordName(key))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -61,11 +61,11 @@ func warmGet(t testing.TB, s store.Storage, key string) *everfresh.Record {
 	return rec
 }
 
-const warmURL = "https://origin.test/data"
+const originURL = "https://origin.test/data"
 
-// warmRecord is a record that was fetched age ago and was fresh for life, as its header
+// agedRecord is a record that was fetched age ago and was fresh for life, as its header
 // says.
-func warmRecord(key, body string, age, life time.Duration) *everfresh.Record {
+func agedRecord(key, body string, age, life time.Duration) *everfresh.Record {
 	at := time.Now().Add(-age).Round(0)
 	return &everfresh.Record{
 		Key: key, Version: uint64(at.UnixNano()), Status: http.StatusOK, Body: []byte(body),
@@ -74,8 +74,8 @@ func warmRecord(key, body string, age, life time.Duration) *everfresh.Record {
 	}
 }
 
-// warmGetValue gets the value and reports how long that took.
-func warmGetValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Duration) {
+// getValue gets the value and reports how long that took.
+func getValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Duration) {
 	t.Helper()
 	start := time.Now()
 	v, err := r.Get(t.Context())
@@ -85,9 +85,9 @@ func warmGetValue(t testing.TB, r *everfresh.Resource[[]byte]) (string, time.Dur
 	return string(v), time.Since(start)
 }
 
-// warmStorageErrors returns the storage errors that l heard, and checks that sink and
-// observer heard the same.
-func warmStorageErrors(t testing.TB, l *everfreshtest.Recorder) (errs []*everfresh.RefreshError) {
+// storageErrors returns the storage errors that l was told, and checks that sink and
+// observer were told the same.
+func storageErrors(t testing.TB, l *everfreshtest.Recorder) (errs []*everfresh.RefreshError) {
 	t.Helper()
 	synctest.Wait()
 	for _, ev := range l.Events("storage") {
@@ -105,12 +105,12 @@ func warmStorageErrors(t testing.TB, l *everfreshtest.Recorder) (errs []*everfre
 		}
 	}
 	if sunk != len(errs) {
-		t.Errorf("sink heard of %d storage errors, observer of %d", sunk, len(errs))
+		t.Errorf("sink was told of %d storage errors, observer of %d", sunk, len(errs))
 	}
 	return errs
 }
 
-func TestWarmStartServesFreshTyped(t *testing.T) {
+func TestLoadServesFreshTyped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("body", "Cache-Control", "max-age=3600", "Etag", `"e"`, "Last-Modified", "Mon, 24 Nov 2025 15:00:00 GMT")
@@ -118,14 +118,14 @@ func TestWarmStartServesFreshTyped(t *testing.T) {
 		start := time.Now()
 
 		c := everfreshtest.NewCache(t, opts...)
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		first, _ := warmGetValue(t, r)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		first, _ := getValue(t, r)
 		before := r.Status()
 		everfreshtest.Close(t, c)
 		time.Sleep(10 * time.Minute)
 
-		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
-		v, took := warmGetValue(t, r)
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, everfresh.Bytes())
+		v, took := getValue(t, r)
 		if v != first || took != 0 {
 			t.Errorf("Get = %q after %v, want %q at once", v, took, first)
 		}
@@ -137,7 +137,7 @@ func TestWarmStartServesFreshTyped(t *testing.T) {
 		if !after.Next.Equal(start.Add(time.Hour)) {
 			t.Errorf("next refresh in %v, want in 50m", time.Until(after.Next))
 		}
-		after.Freshness, after.Lifetime = before.Freshness, before.Lifetime // see TestWarmStartKeepsTheRule
+		after.Freshness, after.Lifetime = before.Freshness, before.Lifetime // see TestLoadKeepsTheRule
 		before.Next, after.Next = time.Time{}, time.Time{}
 		if fmt.Sprint(before) != fmt.Sprint(after) {
 			t.Errorf("status before the restart\n%+v\nafter\n%+v", before, after)
@@ -155,19 +155,19 @@ func TestWarmStartServesFreshTyped(t *testing.T) {
 		if snap.Version != before.Version || !snap.FetchedAt.Equal(start) || !snap.CheckedAt.Equal(start.Add(time.Hour)) {
 			t.Errorf("after a 304: version %d, was %d; %+v", snap.Version, before.Version, snap)
 		}
-		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "body" || !rec.CheckedAt.Equal(snap.CheckedAt) || rec.Version != snap.Version {
+		if rec := recordOf(t, mem, originURL); string(rec.Body) != "body" || !rec.CheckedAt.Equal(snap.CheckedAt) || rec.Version != snap.Version {
 			t.Errorf("stored after a 304: %v", rec)
 		}
 	})
 }
 
-func TestWarmStartServesFreshUntyped(t *testing.T) {
+func TestLoadServesFreshUntyped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("new")
-		warmPut(t, mem, warmRecord(warmURL, "old", 10*time.Minute, time.Hour))
+		putRecord(t, mem, agedRecord(originURL, "old", 10*time.Minute, time.Hour))
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfresh.WithJitter(0), o.Option())
-		if err := c.Register(warmURL, everfresh.WithTransformer(everfresh.TransformFunc(
+		if err := c.Register(originURL, everfresh.WithTransformer(everfresh.TransformFunc(
 			func(url string, resp *http.Response) (any, error) {
 				b, err := io.ReadAll(resp.Body)
 				return url + " " + string(b), err
@@ -175,7 +175,7 @@ func TestWarmStartServesFreshUntyped(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if v, err := c.Get(t.Context(), warmURL); v != warmURL+" old" || err != nil || time.Since(start) != 0 {
+		if v, err := c.Get(t.Context(), originURL); v != originURL+" old" || err != nil || time.Since(start) != 0 {
 			t.Errorf("Get = %v, %v after %v", v, err, time.Since(start))
 		}
 		time.Sleep(50*time.Minute - 1)
@@ -183,22 +183,22 @@ func TestWarmStartServesFreshUntyped(t *testing.T) {
 			t.Errorf("%d requests while the record was fresh", n)
 		}
 		time.Sleep(time.Second)
-		if v, err := c.Get(t.Context(), warmURL); v != warmURL+" new" || err != nil {
+		if v, err := c.Get(t.Context(), originURL); v != originURL+" new" || err != nil {
 			t.Errorf("Get = %v, %v after the refresh", v, err)
 		}
 	})
 }
 
-// TestWarmStartOfLazyResource: the untyped door, and a typed one without prefetch, load
+// TestLoadOfLazyResource: the untyped API, and a typed one without prefetch, load
 // the record before anybody asks, but do not fetch.
-func TestWarmStartOfLazyResource(t *testing.T) {
+func TestLoadOfLazyResource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("new")
-		warmPut(t, mem, warmRecord("stored", "old", time.Minute, time.Hour))
+		putRecord(t, mem, agedRecord("stored", "old", time.Minute, time.Hour))
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithPrefetch(false))
-		stored := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("stored"))
-		other := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		stored := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey("stored"))
+		other := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey("other"))
 		time.Sleep(time.Minute)
 		if v, ok := stored.Peek(); string(v) != "old" || !ok {
 			t.Errorf("Peek = %q, %t", v, ok)
@@ -206,15 +206,15 @@ func TestWarmStartOfLazyResource(t *testing.T) {
 		if st := other.Status(); st.Ready || st.Fetching || len(o.Requests()) != 0 {
 			t.Errorf("%d requests, status %+v; want none before the first Get", len(o.Requests()), st)
 		}
-		if v, _ := warmGetValue(t, other); v != "new" {
+		if v, _ := getValue(t, other); v != "new" {
 			t.Errorf("Get = %q", v)
 		}
 	})
 }
 
-// TestWarmStartKeepsNextRefresh: the next refresh after a restart is the one that was
+// TestLoadKeepsNextRefresh: the next refresh after a restart is the one that was
 // planned before it, whatever decided that, and however often there is a restart.
-func TestWarmStartKeepsNextRefresh(t *testing.T) {
+func TestLoadKeepsNextRefresh(t *testing.T) {
 	const date = "Sat, 01 Jan 2000 00:00:00 GMT" // when the bubble begins
 	for name, tt := range map[string]struct {
 		header      []string
@@ -260,8 +260,8 @@ func TestWarmStartKeepsNextRefresh(t *testing.T) {
 				var want time.Time
 				for run := range 4 {
 					c := everfreshtest.NewCache(t, opts...)
-					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-					warmGetValue(t, r)
+					r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+					getValue(t, r)
 					if run == 0 && tt.confirmed != nil {
 						time.Sleep(time.Minute)
 						o.Set(func(o *everfreshtest.Origin) {
@@ -283,9 +283,9 @@ func TestWarmStartKeepsNextRefresh(t *testing.T) {
 	}
 }
 
-// TestWarmStartKeepsResourcesApart: what jitter set apart before a restart must not be
+// TestLoadKeepsResourcesApart: what jitter set apart before a restart must not be
 // refreshed in one instant after it.
-func TestWarmStartKeepsResourcesApart(t *testing.T) {
+func TestLoadKeepsResourcesApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 200
 		mem := new(store.Memory)
@@ -293,7 +293,7 @@ func TestWarmStartKeepsResourcesApart(t *testing.T) {
 		run := func() map[time.Time]int {
 			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
 			for i := range n {
-				everfreshtest.Register(t, c, warmURL+strconv.Itoa(i), everfresh.Bytes())
+				everfreshtest.Register(t, c, originURL+strconv.Itoa(i), everfresh.Bytes())
 			}
 			if err := c.Ready(t.Context()); err != nil {
 				t.Fatal(err)
@@ -318,9 +318,9 @@ func TestWarmStartKeepsResourcesApart(t *testing.T) {
 	})
 }
 
-// TestWarmStartServesStaleAtOnce and spreads the refreshes over a tenth of the interval,
+// TestLoadServesStaleAtOnce and spreads the refreshes over a tenth of the interval,
 // at most 30 s.
-func TestWarmStartServesStaleAtOnce(t *testing.T) {
+func TestLoadServesStaleAtOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
 		interval, spread time.Duration
 		jitter           float64
@@ -336,14 +336,14 @@ func TestWarmStartServesStaleAtOnce(t *testing.T) {
 				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=1000000")
 				o.Delay = time.Nanosecond // so that the old value can be seen
 				for i := range n {
-					warmPut(t, mem, warmRecord(strconv.Itoa(i), "old", tt.interval+time.Minute, tt.interval))
+					putRecord(t, mem, agedRecord(strconv.Itoa(i), "old", tt.interval+time.Minute, tt.interval))
 				}
 				start := time.Now()
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(tt.jitter),
 					everfresh.WithMinRefreshInterval(time.Second), everfresh.WithMaxPerHost(n), everfresh.WithWorkers(n))
 				for i := range n {
-					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
-					if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+					r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+					if v, took := getValue(t, r); v != "old" || took != 0 {
 						t.Fatalf("Get = %q after %v, want the stored value at once", v, took)
 					}
 				}
@@ -362,26 +362,26 @@ func TestWarmStartServesStaleAtOnce(t *testing.T) {
 	}
 }
 
-// TestWarmStartPastServeUntil: the bound of the record holds, also if the program that
+// TestLoadPastServeUntil: the bound of the record holds, also if the program that
 // stored it was told one and this one is not.
-func TestWarmStartPastServeUntil(t *testing.T) {
+func TestLoadPastServeUntil(t *testing.T) {
 	for name, left := range map[string]time.Duration{"at the end": 0, "long after": -time.Hour, "before": time.Minute} {
-		t.Run(name, func(t *testing.T) { warmPastServeUntil(t, left, time.Hour) })
-		t.Run(name+", without a limit", func(t *testing.T) { warmPastServeUntil(t, left, 0) })
+		t.Run(name, func(t *testing.T) { loadPastServeUntil(t, left, time.Hour) })
+		t.Run(name+", without a limit", func(t *testing.T) { loadPastServeUntil(t, left, 0) })
 	}
 }
 
-func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
+func loadPastServeUntil(t *testing.T, left, maxStale time.Duration) {
 	const moment = time.Nanosecond
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		rec := warmRecord(warmURL, "old", 2*time.Hour-left, time.Hour)
+		rec := agedRecord(originURL, "old", 2*time.Hour-left, time.Hour)
 		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
-		warmPut(t, mem, rec)
+		putRecord(t, mem, rec)
 		o := everfreshtest.NewBody("new")
 		o.Down, o.Delay = everfreshtest.Refuse, time.Second
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithMaxStale(maxStale), everfresh.WithJitter(0))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithPrefetch(false))
 		synctest.Wait()
 		if v, ok := r.Peek(); ok != (left > 0) {
 			t.Errorf("Peek = %q, %t", v, ok)
@@ -402,25 +402,25 @@ func warmPastServeUntil(t *testing.T, left, maxStale time.Duration) {
 		}
 		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
 		time.Sleep(10 * time.Minute)
-		if v, _ := warmGetValue(t, r); v != "new" {
+		if v, _ := getValue(t, r); v != "new" {
 			t.Errorf("Get = %q", v)
 		}
 	})
 }
 
-// TestWarmStartEndsValueDuringRefresh: the end of a stored value is kept also while the
+// TestLoadEndsValueDuringRefresh: the end of a stored value is kept also while the
 // refresh hangs that somebody asked for during the load.
-func TestWarmStartEndsValueDuringRefresh(t *testing.T) {
+func TestLoadEndsValueDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		rec := warmRecord(warmURL, "old", 2*time.Hour-5*time.Second, time.Hour)
+		rec := agedRecord(originURL, "old", 2*time.Hour-5*time.Second, time.Hour)
 		rec.ServeUntil = rec.FreshUntil.Add(time.Hour)
-		warmPut(t, s.Storage, rec)
+		putRecord(t, s.Storage, rec)
 		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
 		o := everfreshtest.NewBody("new")
 		o.Delay = 20 * time.Second
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithMaxStale(time.Hour))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := r.Refresh(t.Context()); err != nil {
@@ -439,34 +439,34 @@ func TestWarmStartEndsValueDuringRefresh(t *testing.T) {
 	})
 }
 
-// A warmToken says itself when it ends.
-type warmToken struct {
+// A loadToken says itself when it ends.
+type loadToken struct {
 	Text string
 	End  time.Time
 }
 
-func (w warmToken) ExpiresAt() time.Time { return w.End }
+func (w loadToken) ExpiresAt() time.Time { return w.End }
 
-// warmTokens decodes "text seconds", the seconds counting from now. A decoder that is
+// loadTokens decodes "text seconds", the seconds counting from now. A decoder that is
 // careless in this way gives a stored body a new end each time.
-func warmTokens(_ context.Context, resp *http.Response) (warmToken, error) {
-	var w warmToken
+func loadTokens(_ context.Context, resp *http.Response) (loadToken, error) {
+	var w loadToken
 	var seconds int64
 	_, err := fmt.Fscan(resp.Body, &w.Text, &seconds)
 	w.End = time.Now().Add(time.Duration(seconds) * time.Second)
 	return w, err
 }
 
-// TestWarmStartConfirmsTokenToItsEnd: a 304 after the restart confirms the stored token,
+// TestLoadConfirmsTokenToItsEnd: a 304 after the restart confirms the stored token,
 // but does not lengthen its life.
-func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
+func TestLoadConfirmsTokenToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("tok 7200", "Etag", `"1"`)
 		end := time.Now().Add(2 * time.Hour)
 		for range 2 {
 			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-			r := everfreshtest.Register(t, c, warmURL, warmTokens)
+			r := everfreshtest.Register(t, c, originURL, loadTokens)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -479,7 +479,7 @@ func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
 			}
 			everfreshtest.Close(t, c)
 		}
-		if rec := warmGet(t, mem, warmURL); !rec.ExpiresAt.Equal(end) {
+		if rec := recordOf(t, mem, originURL); !rec.ExpiresAt.Equal(end) {
 			t.Errorf("stored end %v, want %v", rec.ExpiresAt, end)
 		}
 		if n := len(o.Requests()); n != 3 {
@@ -488,17 +488,17 @@ func TestWarmStartConfirmsTokenToItsEnd(t *testing.T) {
 	})
 }
 
-// TestWarmStartGivesTokenNoNewLife restarts a program three times in the life of a
+// TestLoadGivesTokenNoNewLife restarts a program three times in the life of a
 // token, whose origin is down.
-func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
+func TestLoadGivesTokenNoNewLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("tok 7200")
 		end := time.Now().Add(2 * time.Hour)
-		var first everfresh.Snapshot[warmToken]
+		var first everfresh.Snapshot[loadToken]
 		for i := range 3 {
 			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-			r := everfreshtest.Register(t, c, warmURL, warmTokens)
+			r := everfreshtest.Register(t, c, originURL, loadTokens)
 			v, err := r.Get(t.Context())
 			if v.Text != "tok" || err != nil {
 				t.Fatalf("run %d: Get = %v, %v", i, v, err)
@@ -511,7 +511,7 @@ func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 			if !snap.ServeUntil.Equal(end) || !snap.FreshUntil.Equal(first.FreshUntil) || snap.Version != first.Version {
 				t.Errorf("run %d: served until %v, want %v: %+v", i, snap.ServeUntil, end, snap)
 			}
-			if rec := warmGet(t, mem, warmURL); i > 0 && !rec.ExpiresAt.Equal(end) {
+			if rec := recordOf(t, mem, originURL); i > 0 && !rec.ExpiresAt.Equal(end) {
 				t.Errorf("run %d: stored end %v, want %v", i, rec.ExpiresAt, end)
 			}
 			if i < 2 {
@@ -530,23 +530,23 @@ func TestWarmStartGivesTokenNoNewLife(t *testing.T) {
 			}
 		}
 		// Once more, after the end: nothing to serve.
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)), warmURL, warmTokens)
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)), originURL, loadTokens)
 		if v, err := r.Get(t.Context()); err == nil {
 			t.Errorf("Get = %v past the token's end", v)
 		}
 	})
 }
 
-// TestWarmStartRefreshesTokenAhead: a token that came from the store is replaced before
+// TestLoadRefreshesTokenAhead: a token that came from the store is replaced before
 // its end as one that came from the origin is.
-func TestWarmStartRefreshesTokenAhead(t *testing.T) {
+func TestLoadRefreshesTokenAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("one 7200")
 		end := time.Now().Add(2 * time.Hour)
 		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
 		c := everfreshtest.NewCache(t, opts...)
-		r := everfreshtest.Register(t, c, warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		r := everfreshtest.Register(t, c, originURL, loadTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -557,7 +557,7 @@ func TestWarmStartRefreshesTokenAhead(t *testing.T) {
 		time.Sleep(time.Hour)
 		o.Set(func(o *everfreshtest.Origin) { o.Body, o.Delay = "two 7200", time.Second })
 
-		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, warmTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, loadTokens, everfresh.WithMinRefreshInterval(24*time.Hour))
 		if v, err := r.Get(t.Context()); v.Text != "one" || err != nil {
 			t.Fatalf("Get = %v, %v", v, err)
 		}
@@ -577,12 +577,12 @@ func TestTokenThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("tok")
-		decode := func(context.Context, *http.Response) (warmToken, error) {
-			return warmToken{"tok", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, nil
+		decode := func(context.Context, *http.Response) (loadToken, error) {
+			return loadToken{"tok", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, nil
 		}
 		for run := range 2 {
 			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-			r := everfreshtest.Register(t, c, warmURL, decode)
+			r := everfreshtest.Register(t, c, originURL, decode)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatalf("run %d: %v", run, err)
 			}
@@ -596,18 +596,18 @@ func TestTokenThatNeverEnds(t *testing.T) {
 	})
 }
 
-// TestWarmStartKeepsVersion through a restart, a 304, a 200 with the same bytes, and the
+// TestLoadKeepsVersion through a restart, a 304, a 200 with the same bytes, and the
 // wall clock of another machine.
-func TestWarmStartKeepsVersion(t *testing.T) {
+func TestLoadKeepsVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		rec := warmRecord(warmURL, "same", 2*time.Hour, time.Hour)
+		rec := agedRecord(originURL, "same", 2*time.Hour, time.Hour)
 		rec.Version = uint64(time.Now().Add(time.Hour).UnixNano()) // made by a clock that is ahead
-		warmPut(t, mem, rec)
+		putRecord(t, mem, rec)
 		o := everfreshtest.NewBody("same", "Cache-Control", "max-age=3600")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		getValue(t, r)
 		synctest.Wait()
 		if n := len(o.Requests()); n != 1 || o.Requests()[0].Header.Get("If-None-Match") != `"same"` {
 			t.Fatalf("%d requests, want one with the stored validator", n)
@@ -626,9 +626,9 @@ func TestWarmStartKeepsVersion(t *testing.T) {
 	})
 }
 
-// TestWarmStartTakesFutureForStale: a record that was made more than 5 minutes from now
+// TestLoadTakesFutureForStale: a record that was made more than 5 minutes from now
 // comes from a clock that was wrong.
-func TestWarmStartTakesFutureForStale(t *testing.T) {
+func TestLoadTakesFutureForStale(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fetched, checked time.Duration
 		stale            bool
@@ -641,15 +641,15 @@ func TestWarmStartTakesFutureForStale(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
-				rec := warmRecord(warmURL, "old", -tt.fetched, time.Hour)
+				rec := agedRecord(originURL, "old", -tt.fetched, time.Hour)
 				rec.CheckedAt = time.Now().Add(tt.checked)
 				rec.FreshUntil = rec.CheckedAt.Add(time.Hour)
-				warmPut(t, mem, rec)
+				putRecord(t, mem, rec)
 				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600")
 				o.Delay = time.Second
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				if v, took := getValue(t, r); v != "old" || took != 0 {
 					t.Errorf("Get = %q after %v", v, took)
 				}
 				time.Sleep(2 * time.Second)
@@ -664,9 +664,9 @@ func TestWarmStartTakesFutureForStale(t *testing.T) {
 	}
 }
 
-// TestWarmStartObeysNewOptions: a record may have been stored by a program with other
+// TestLoadObeysNewOptions: a record may have been stored by a program with other
 // options; those of the running one decide when it is refreshed and how long served.
-func TestWarmStartObeysNewOptions(t *testing.T) {
+func TestLoadObeysNewOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opt  everfresh.Option
 		next time.Duration // after the record was checked
@@ -677,11 +677,11 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
-				rec := warmRecord(warmURL, "old", time.Minute, 30*24*time.Hour)
-				warmPut(t, mem, rec)
+				rec := agedRecord(originURL, "old", time.Minute, 30*24*time.Hour)
+				putRecord(t, mem, rec)
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfreshtest.NewBody("new").Option(), everfresh.WithJitter(0), tt.opt)
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				getValue(t, r)
 				if got := r.Status().Next.Sub(rec.CheckedAt); got > tt.next {
 					t.Errorf("next refresh %v after the last, want %v", got, tt.next)
 				}
@@ -691,11 +691,11 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 	t.Run("staleness", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			mem := new(store.Memory)
-			warmPut(t, mem, warmRecord(warmURL, "old", 3*time.Hour, time.Hour)) // of a program that set no limit
+			putRecord(t, mem, agedRecord(originURL, "old", 3*time.Hour, time.Hour)) // of a program that set no limit
 			o := everfreshtest.NewBody("new")
 			o.Down = everfreshtest.Refuse
 			c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithMaxStale(time.Hour))
-			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 			time.Sleep(time.Second)
 			if v, ok := r.Peek(); ok {
 				t.Errorf("Peek = %q, 2 h stale with a limit of 1 h", v)
@@ -704,22 +704,22 @@ func TestWarmStartObeysNewOptions(t *testing.T) {
 	})
 }
 
-// TestWarmStartKeepsTheRule: Status says what decided the freshness, and a 304 that says
+// TestLoadKeepsTheRule: Status says what decided the freshness, and a 304 that says
 // nothing of it leaves the stored fields in force (RFC 9111, section 3.2).
-func TestWarmStartKeepsTheRule(t *testing.T) {
+func TestLoadKeepsTheRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("body", "Cache-Control", "max-age=7200", "Age", "1200", "Etag", `"e"`)
 		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), everfresh.WithJitter(0), o.Option()}
 		c := everfreshtest.NewCache(t, opts...)
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		getValue(t, r)
 		before := r.Status()
 		everfreshtest.Close(t, c)
 		o.Set(func(o *everfreshtest.Origin) { o.Header = http.Header{"Etag": {`"e"`}} })
 
-		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, everfresh.Bytes())
+		getValue(t, r)
 		if after := r.Status(); after.Freshness != before.Freshness || after.Lifetime != before.Lifetime {
 			t.Errorf("freshness %q, lifetime %v; before the restart %q, %v", after.Freshness, after.Lifetime, before.Freshness, before.Lifetime)
 		}
@@ -732,7 +732,7 @@ func TestWarmStartKeepsTheRule(t *testing.T) {
 	})
 }
 
-func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
+func TestLoadWithDecoderThatRefuses(t *testing.T) {
 	refuse := errors.New("no longer understood")
 	for name, fail := range map[string]func() error{
 		"error": func() error { return refuse },
@@ -741,22 +741,22 @@ func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
-				warmPut(t, mem, warmRecord(warmURL, "old", time.Minute, time.Hour))
+				putRecord(t, mem, agedRecord(originURL, "old", time.Minute, time.Hour))
 				o := everfreshtest.NewBody("new", "Etag", `"old"`)
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
-				r := everfreshtest.Register(t, c, warmURL, func(_ context.Context, resp *http.Response) ([]byte, error) {
+				r := everfreshtest.Register(t, c, originURL, func(_ context.Context, resp *http.Response) ([]byte, error) {
 					b, err := io.ReadAll(resp.Body)
 					if string(b) == "old" {
 						err = fail()
 					}
 					return b, err
 				})
-				if v, _ := warmGetValue(t, r); v != "new" {
+				if v, _ := getValue(t, r); v != "new" {
 					t.Errorf("Get = %q", v)
 				}
-				errs := warmStorageErrors(t, &l)
-				if len(errs) != 1 || errs[0].Op != "load" || errs[0].Key != warmURL {
+				errs := storageErrors(t, &l)
+				if len(errs) != 1 || errs[0].Op != "load" || errs[0].Key != originURL {
 					t.Fatalf("reported %v, want one load error", errs)
 				}
 				if name == "error" && !errors.Is(errs[0], refuse) {
@@ -765,7 +765,7 @@ func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
 				if h := o.Requests()[0].Header; h.Get("If-None-Match") != "" {
 					t.Error("the request asks only for a change of what cannot be decoded")
 				}
-				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
+				if rec := recordOf(t, mem, originURL); string(rec.Body) != "new" {
 					t.Errorf("stored: %q", rec.Body)
 				}
 			})
@@ -773,9 +773,9 @@ func TestWarmStartWithDecoderThatRefuses(t *testing.T) {
 	}
 }
 
-// TestWarmStartWithDamagedRecord: reported once, put aside, fetched anew, overwritten.
-func TestWarmStartWithDamagedRecord(t *testing.T) {
-	rec := func() *everfresh.Record { return warmRecord(warmURL, "old", time.Minute, time.Hour) }
+// TestLoadWithDamagedRecord: reported once, quarantined, fetched again, overwritten.
+func TestLoadWithDamagedRecord(t *testing.T) {
+	rec := func() *everfresh.Record { return agedRecord(originURL, "old", time.Minute, time.Hour) }
 	for name, damage := range map[string]func(t *testing.T) []byte{
 		"flipped bit": func(t *testing.T) []byte {
 			b := recordBytes(t, rec())
@@ -798,19 +798,19 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
 				bad := damage(t)
-				warmPutBytes(t, mem, warmName(warmURL), bad)
+				putBytes(t, mem, recordName(originURL), bad)
 				o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600", "Etag", `"old"`)
 				for run := range 2 {
 					var l everfreshtest.Recorder
 					c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
-					r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-					if v, _ := warmGetValue(t, r); v != "new" {
+					r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+					if v, _ := getValue(t, r); v != "new" {
 						t.Errorf("run %d: Get = %q", run, v)
 					}
 					if err := r.Refresh(t.Context()); err != nil {
 						t.Error(err)
 					}
-					errs := warmStorageErrors(t, &l)
+					errs := storageErrors(t, &l)
 					if len(errs) != 1-run {
 						t.Fatalf("run %d: reported %v", run, errs)
 					}
@@ -821,11 +821,11 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 					}
 					everfreshtest.Close(t, c)
 				}
-				item, err := mem.Load(t.Context(), "quarantine."+warmName(warmURL))
+				item, err := mem.Load(t.Context(), "quarantine."+recordName(originURL))
 				if err != nil || !bytes.Equal(item.Value, bad) {
-					t.Errorf("put aside: %q, %v; want %q", item.Value, err, bad)
+					t.Errorf("quarantined: %q, %v; want %q", item.Value, err, bad)
 				}
-				if rec := warmGet(t, mem, warmURL); string(rec.Body) != "new" {
+				if rec := recordOf(t, mem, originURL); string(rec.Body) != "new" {
 					t.Errorf("stored: %q", rec.Body)
 				}
 				if o.Requests()[0].Header.Get("If-None-Match") != "" {
@@ -836,11 +836,11 @@ func TestWarmStartWithDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestWarmStartCannotPutAside reports both failures and goes on.
-func TestWarmStartCannotPutAside(t *testing.T) {
+// TestLoadCannotQuarantine reports both failures and goes on.
+func TestLoadCannotQuarantine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPutBytes(t, s.Storage, warmName(warmURL), []byte("damaged"))
+		putBytes(t, s.Storage, recordName(originURL), []byte("damaged"))
 		full := errors.New("no space left")
 		s.OnStore(func(_ context.Context, key string) error {
 			if strings.HasPrefix(key, "quarantine.") {
@@ -850,20 +850,20 @@ func TestWarmStartCannotPutAside(t *testing.T) {
 		})
 		var l everfreshtest.Recorder
 		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
-		if v, _ := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes())); v != "new" {
+		if v, _ := getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes())); v != "new" {
 			t.Errorf("Get = %q", v)
 		}
-		errs := warmStorageErrors(t, &l)
+		errs := storageErrors(t, &l)
 		if len(errs) != 1 || !errors.Is(errs[0], store.ErrCorrupt) || !errors.Is(errs[0], full) {
 			t.Errorf("reported %v", errs)
 		}
 	})
 }
 
-// TestWarmStartLeavesNewerRecordAlone, whatever happens to the resource: during a rolling
+// TestLoadLeavesNewerRecordAlone, whatever happens to the resource: during a rolling
 // upgrade it is what the newer programs of the fleet share.
-func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
-	newer := recordEnvelope([]byte(`{"schema":2,"key":"`+warmURL+`","form":"unknown"}`), []byte("newer"))
+func TestLoadLeavesNewerRecordAlone(t *testing.T) {
+	newer := recordEnvelope([]byte(`{"schema":2,"key":"`+originURL+`","form":"unknown"}`), []byte("newer"))
 	for name, act := range map[string]func(t *testing.T, r *everfresh.Resource[[]byte], o *everfreshtest.Origin){
 		"fetched": func(*testing.T, *everfresh.Resource[[]byte], *everfreshtest.Origin) {},
 		"confirmed": func(t *testing.T, r *everfresh.Resource[[]byte], _ *everfreshtest.Origin) {
@@ -886,49 +886,49 @@ func TestWarmStartLeavesNewerRecordAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mem := new(store.Memory)
-				warmPutBytes(t, mem, warmName(warmURL), newer)
+				putBytes(t, mem, recordName(originURL), newer)
 				o := everfreshtest.NewBody("new", "Etag", `"1"`)
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				if v, _ := warmGetValue(t, r); v != "new" {
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				if v, _ := getValue(t, r); v != "new" {
 					t.Errorf("Get = %q", v)
 				}
 				act(t, r, o)
-				errs := warmStorageErrors(t, &l)
+				errs := storageErrors(t, &l)
 				if len(errs) != 1 || errs[0].Op != "load" || errors.Is(errs[0], store.ErrCorrupt) {
 					t.Errorf("reported %v, want one load error that is not ErrCorrupt", errs)
 				}
 				everfreshtest.Close(t, c)
-				item, err := mem.Load(t.Context(), warmName(warmURL))
+				item, err := mem.Load(t.Context(), recordName(originURL))
 				if err != nil || !bytes.Equal(item.Value, newer) {
 					t.Errorf("stored: %q, %v; want the newer record", item.Value, err)
 				}
-				for meta := range mem.List(t.Context(), "quarantine.") {
-					t.Errorf("put aside: %s", meta.Key)
+				for item := range mem.List(t.Context(), "quarantine.") {
+					t.Errorf("quarantined: %s", item.Key)
 				}
 			})
 		})
 	}
 }
 
-// TestWarmStartKeepsUnknownFields: a refresh rewrites the record of a newer program, and
+// TestLoadKeepsUnknownFields: a refresh rewrites the record of a newer program, and
 // what only that one understands stays.
-func TestWarmStartKeepsUnknownFields(t *testing.T) {
+func TestLoadKeepsUnknownFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		header := recordHeaderOf(t, recordBytes(t, warmRecord(warmURL, "old", 2*time.Hour, time.Hour)))
+		header := recordHeaderOf(t, recordBytes(t, agedRecord(originURL, "old", 2*time.Hour, time.Hour)))
 		header = append(bytes.TrimSuffix(header, []byte("}")), `,"rotated":{"by":"newer"}}`...)
-		warmPutBytes(t, mem, warmName(warmURL), recordEnvelope(header, []byte("old")))
+		putBytes(t, mem, recordName(originURL), recordEnvelope(header, []byte("old")))
 		o := everfreshtest.NewBody("old", "Etag", `"old"`)
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), originURL, everfresh.Bytes())
 		for _, body := range []string{"old", "new"} { // a 304, then a 200
 			o.Set(func(o *everfreshtest.Origin) { o.Body = body; o.Header.Set("Etag", `"`+body+`"`) })
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			item, err := mem.Load(t.Context(), warmName(warmURL))
+			item, err := mem.Load(t.Context(), recordName(originURL))
 			if err != nil || !bytes.Contains(recordHeaderOf(t, item.Value), []byte(`"rotated":{"by":"newer"}`)) || !bytes.Contains(item.Value, []byte(body)) {
 				t.Errorf("after %q: stored %q, %v", body, item.Value, err)
 			}
@@ -956,16 +956,16 @@ func TestFirstGetWaitsForStoreAtMost300ms(t *testing.T) {
 				o := everfreshtest.NewBody("new")
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 				for i := range tt.others {
-					everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)), everfresh.WithPrefetch(false))
+					everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)), everfresh.WithPrefetch(false))
 				}
-				typed := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+				typed := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 				if err := c.Register("https://origin.test/untyped"); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(tt.before)
 				var wg sync.WaitGroup
 				wg.Go(func() {
-					if v, took := warmGetValue(t, typed); v != "new" || took != 300*time.Millisecond {
+					if v, took := getValue(t, typed); v != "new" || took != 300*time.Millisecond {
 						t.Errorf("typed: Get = %q after %v, want 300ms", v, took)
 					}
 				})
@@ -989,8 +989,8 @@ func TestFirstGetWaitsForNoSave(t *testing.T) {
 		s.OnStore(everfreshtest.Stuck)
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())
 		for i := range 20 {
-			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
-			if _, took := warmGetValue(t, r); took > 300*time.Millisecond {
+			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			if _, took := getValue(t, r); took > 300*time.Millisecond {
 				t.Fatalf("Get %d waited %v for the storage", i, took)
 			}
 		}
@@ -1004,29 +1004,29 @@ func TestFirstGetLeavesSlowStoreInTime(t *testing.T) {
 	for took, want := range map[time.Duration]string{299 * time.Millisecond: "old", 301 * time.Millisecond: "new"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := everfreshtest.NewHooked()
-			warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+			putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 			s.OnLoad(everfreshtest.After(took))
 			var l everfreshtest.Recorder
 			c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
-			v, waited := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
+			v, waited := getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes()))
 			if v != want || waited != min(took, 300*time.Millisecond) {
 				t.Errorf("store needs %v: Get = %q after %v", took, v, waited)
 			}
-			if errs := warmStorageErrors(t, &l); len(errs) != 0 != (want == "new") {
+			if errs := storageErrors(t, &l); len(errs) != 0 != (want == "new") {
 				t.Errorf("store needs %v: reported %v", took, errs)
 			}
 		})
 	}
 }
 
-// TestBackgroundLoadMayTakeLonger: while nobody waits, the store has seconds.
+// TestBackgroundLoadMayTakeLonger: while no one waits, the store has seconds.
 func TestBackgroundLoadMayTakeLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 		s.OnLoad(everfreshtest.After(3 * time.Second))
 		o := everfreshtest.NewBody("new")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
 		time.Sleep(3*time.Second + 1)
 		if v, ok := r.Peek(); string(v) != "old" || !ok || len(o.Requests()) != 0 {
 			t.Errorf("Peek = %q, %t after %d requests", v, ok, len(o.Requests()))
@@ -1041,7 +1041,7 @@ func TestBlackHoleDelaysPrefetchOnce(t *testing.T) {
 		s := everfreshtest.NewHooked()
 		s.OnLoad(everfreshtest.Stuck)
 		o := everfreshtest.NewBody("new")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0)), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0)), originURL, everfresh.Bytes())
 		time.Sleep(5*time.Second + 1)
 		if v, ok := r.Peek(); string(v) != "new" || !ok {
 			t.Errorf("Peek = %q, %t after the store's 5 s", v, ok)
@@ -1058,15 +1058,15 @@ func TestLoadThatGetWaitsForOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
 		s.OnLoad(everfreshtest.After(10 * time.Millisecond))
-		warmPut(t, s.Storage, warmRecord("wanted", "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord("wanted", "old", time.Minute, time.Hour))
 		o := everfreshtest.NewBody("new")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithPrefetch(false))
 		for i := range 10_000 {
-			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("wanted"))
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey("wanted"))
 		// Those that run, then this one.
-		if v, took := warmGetValue(t, r); v != "old" || took > 20*time.Millisecond {
+		if v, took := getValue(t, r); v != "old" || took > 20*time.Millisecond {
 			t.Errorf("Get = %q after %v", v, took)
 		}
 		if loads, _, _ := s.Count(); loads > 12 {
@@ -1079,10 +1079,10 @@ func TestLoadThatGetWaitsForOvertakes(t *testing.T) {
 	})
 }
 
-func TestWarmStartWithOriginDead(t *testing.T) {
+func TestLoadWithOriginDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
-		warmPut(t, mem, warmRecord(warmURL, "old", 48*time.Hour, time.Hour))
+		putRecord(t, mem, agedRecord(originURL, "old", 48*time.Hour, time.Hour))
 		o := everfreshtest.NewBody("new")
 		o.Down, o.Delay = everfreshtest.Refuse, time.Hour // every request hangs until its timeout
 		var l everfreshtest.Recorder
@@ -1090,12 +1090,12 @@ func TestWarmStartWithOriginDead(t *testing.T) {
 		if n := len(o.Requests()); n != 0 {
 			t.Fatalf("%d requests", n)
 		}
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		if v, took := warmGetValue(t, r); v != "old" || took != 0 || len(o.Requests()) != 0 {
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		if v, took := getValue(t, r); v != "old" || took != 0 || len(o.Requests()) != 0 {
 			t.Errorf("Get = %q after %v and %d requests", v, took, len(o.Requests()))
 		}
 		time.Sleep(12 * time.Hour)
-		if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+		if v, took := getValue(t, r); v != "old" || took != 0 {
 			t.Errorf("Get = %q after %v", v, took)
 		}
 		if n := len(l.Events("stale")); n != 1 {
@@ -1109,12 +1109,12 @@ func TestWarmStartWithOriginDead(t *testing.T) {
 func TestRefreshDuringLoadFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 		s.OnLoad(everfreshtest.After(200 * time.Millisecond))
 		o := everfreshtest.NewBody("new", "Cache-Control", "max-age=3600")
 		o.Delay = 5 * time.Second
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0))
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 		start := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -1124,7 +1124,7 @@ func TestRefreshDuringLoadFetches(t *testing.T) {
 		})
 		synctest.Wait()
 		time.Sleep(201 * time.Millisecond)
-		if v, took := warmGetValue(t, r); v != "old" || took != 0 {
+		if v, took := getValue(t, r); v != "old" || took != 0 {
 			t.Errorf("Get = %q after %v, want the stored value while the refresh goes on", v, took)
 		}
 		wg.Wait()
@@ -1142,11 +1142,11 @@ func TestRefreshDuringLoadFetches(t *testing.T) {
 func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 		s.OnLoad(everfreshtest.After(200 * time.Millisecond))
 		o := everfreshtest.NewBody("new")
 		o.Delay = 20 * time.Second
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := r.Refresh(t.Context()); err != nil {
@@ -1154,7 +1154,7 @@ func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		if v, took := warmGetValue(t, r); v != "old" || took != 200*time.Millisecond {
+		if v, took := getValue(t, r); v != "old" || took != 200*time.Millisecond {
 			t.Errorf("Get = %q after %v, want the stored value when it is there", v, took)
 		}
 		wg.Wait()
@@ -1166,7 +1166,7 @@ func TestGetDuringRefreshTakesStoredValue(t *testing.T) {
 func TestRegisterAgainDuringLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("new", "Cache-Control", "max-age=3600").Option())
 		mark := func(mark string) everfresh.RegisterOption {
@@ -1175,27 +1175,27 @@ func TestRegisterAgainDuringLoad(t *testing.T) {
 				return mark + " " + string(b), err
 			}))
 		}
-		if err := c.Register(warmURL, mark("first")); err != nil {
+		if err := c.Register(originURL, mark("first")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(50 * time.Millisecond)
-		if err := c.Register(warmURL, mark("second")); err != nil {
+		if err := c.Register(originURL, mark("second")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if v, err := c.Get(t.Context(), warmURL); err != nil || !strings.HasPrefix(fmt.Sprint(v), "second ") {
+		if v, err := c.Get(t.Context(), originURL); err != nil || !strings.HasPrefix(fmt.Sprint(v), "second ") {
 			t.Errorf("Get = %v, %v, want what the second transformer makes", v, err)
 		}
 	})
 }
 
-func TestWarmStartWakesWatchAndReady(t *testing.T) {
+func TestLoadWakesWatchAndReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
-		warmPut(t, s.Storage, warmRecord(warmURL, "old", time.Minute, time.Hour))
+		putRecord(t, s.Storage, agedRecord(originURL, "old", time.Minute, time.Hour))
 		s.OnLoad(everfreshtest.After(100 * time.Millisecond))
 		o := everfreshtest.NewBody("new")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
@@ -1228,7 +1228,7 @@ func TestCloseEndsLoad(t *testing.T) {
 		var l everfreshtest.Recorder
 		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("new").Option())...)
 		for i := range 10 {
-			everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
 		synctest.Wait()
 		start := time.Now()
@@ -1236,16 +1236,16 @@ func TestCloseEndsLoad(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			t.Errorf("Close took %v", d)
 		}
-		if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+		if errs := storageErrors(t, &l); len(errs) != 0 {
 			t.Errorf("reported %v", errs)
 		}
 	})
 }
 
-// TestWarmStartOfMany starts with ten thousand records, a tenth of them stale: while the
+// TestLoadOfMany starts with ten thousand records, a tenth of them stale: while the
 // origin is down every Get succeeds, and once it is back only the stale ones are fetched,
 // spread over their time.
-func TestWarmStartOfMany(t *testing.T) {
+func TestLoadOfMany(t *testing.T) {
 	const resources, every = 10_000, 10 // every tenth is stale
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Memory)
@@ -1255,7 +1255,7 @@ func TestWarmStartOfMany(t *testing.T) {
 			if i%every == 0 {
 				age = 3 * time.Hour
 			}
-			warmPut(t, mem, warmRecord(key(i), fmt.Sprint("value ", i), age, 2*time.Hour))
+			putRecord(t, mem, agedRecord(key(i), fmt.Sprint("value ", i), age, 2*time.Hour))
 		}
 		o := everfreshtest.NewBody("new")
 		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })

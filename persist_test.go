@@ -24,11 +24,11 @@ import (
 // storedNames returns the names of all that is stored.
 func storedNames(t testing.TB, s store.Storage) (names []string) {
 	t.Helper()
-	for meta, err := range s.List(context.WithoutCancel(t.Context()), "") {
+	for item, err := range s.List(context.WithoutCancel(t.Context()), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		names = append(names, meta.Key)
+		names = append(names, item.Key)
 	}
 	return names
 }
@@ -61,17 +61,17 @@ func TestStoredNamesTellNothing(t *testing.T) {
 			"https://origin.test/?secret=s3cr3t",
 		}
 		for _, key := range keys[:3] {
-			warmPutBytes(t, mem, warmName(key), []byte("damaged, to be put aside"))
+			putBytes(t, mem, recordName(key), []byte("damaged, to be quarantined"))
 		}
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), everfreshtest.NewBody("x").Option())
 		for _, key := range keys {
 			r := everfreshtest.Register(t, c, "https://user.test/path?secret=s3cr3t", everfresh.Bytes(), everfresh.WithKey(key))
-			warmGetValue(t, r)
+			getValue(t, r)
 		}
 		synctest.Wait()
 		names := storedNames(t, mem)
 		if len(names) != len(keys)+3 {
-			t.Errorf("%d records, want %d and 3 put aside", len(names), len(keys))
+			t.Errorf("%d records, want %d and 3 quarantined", len(names), len(keys))
 		}
 		form := regexp.MustCompile(`^(quarantine\.)?[0-9a-f]{64}$`)
 		for _, name := range names {
@@ -80,7 +80,7 @@ func TestStoredNamesTellNothing(t *testing.T) {
 			}
 		}
 		for _, key := range keys {
-			if rec := warmGet(t, mem, key); rec == nil || rec.Key != key {
+			if rec := recordOf(t, mem, key); rec == nil || rec.Key != key {
 				t.Errorf("no record of %q: %v", key, rec)
 			}
 		}
@@ -97,12 +97,12 @@ func TestRecordOfAnyKeyIsFoundAgain(t *testing.T) {
 			for run := range 2 {
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))...)
-				r, err := everfresh.Register(c, warmURL, everfresh.Bytes(), everfresh.WithKey(key))
+				r, err := everfresh.Register(c, originURL, everfresh.Bytes(), everfresh.WithKey(key))
 				if err != nil && !utf8.ValidString(key) {
 					return
 				}
-				warmGetValue(t, r)
-				if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+				getValue(t, r)
+				if errs := storageErrors(t, &l); len(errs) != 0 {
 					t.Errorf("run %d of key %.20q: reported %v", run, key, errs)
 				}
 				everfreshtest.Close(t, c)
@@ -124,12 +124,12 @@ func TestValidatorThatIsNoText(t *testing.T) {
 		for run := range 2 {
 			var l everfreshtest.Recorder
 			c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(mem), o.Option())...)
-			r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-			warmGetValue(t, r)
+			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+			getValue(t, r)
 			if run == 1 {
 				storedRefresh(t, r)
 			}
-			if errs := warmStorageErrors(t, &l); len(errs) != 0 {
+			if errs := storageErrors(t, &l); len(errs) != 0 {
 				t.Errorf("reported %v", errs)
 			}
 			everfreshtest.Close(t, c)
@@ -152,13 +152,13 @@ func TestSecretsStayOutOfRecords(t *testing.T) {
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
 		r := everfreshtest.Register(t, c, "https://origin.test/?secret=s3cr3t", everfresh.Bytes(),
 			everfresh.WithKey("named"), everfresh.WithHeader("Authorization", "s3cr3t"))
-		warmGetValue(t, r)
+		getValue(t, r)
 		synctest.Wait()
-		item, err := mem.Load(t.Context(), warmName("named"))
+		item, err := mem.Load(t.Context(), recordName("named"))
 		if err != nil || strings.Contains(string(item.Value), "s3cr3t") {
 			t.Errorf("stored: %q, %v", item.Value, err)
 		}
-		if h := warmGet(t, mem, "named").Header; h.Get("Etag") != `"e"` || h.Get("Content-Type") != "text/plain" || len(h) != 2 {
+		if h := recordOf(t, mem, "named").Header; h.Get("Etag") != `"e"` || h.Get("Content-Type") != "text/plain" || len(h) != 2 {
 			t.Errorf("stored header: %v", h)
 		}
 	})
@@ -190,19 +190,19 @@ func TestStoreIsDown(t *testing.T) {
 				o := everfreshtest.NewBody("one", "Cache-Control", "max-age=3600", "Etag", `"one"`)
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0))...)
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				getValue(t, r)
 				version := r.Snapshot().Version
 				time.Sleep(3*time.Hour + 10*time.Minute)
 				if n := len(o.Requests()); n != 4 {
 					t.Errorf("%d requests in 3 h, want 4", n)
 				}
-				errs := warmStorageErrors(t, &l)
+				errs := storageErrors(t, &l)
 				if len(errs) != 5 { // one load, four saves
 					t.Fatalf("%d storage errors, want one of the load and one of each save: %v", len(errs), errs)
 				}
 				for i, err := range errs {
-					if want := map[bool]string{true: "load", false: "store"}[i == 0]; err.Op != want || err.Key != warmURL {
+					if want := map[bool]string{true: "load", false: "store"}[i == 0]; err.Op != want || err.Key != originURL {
 						t.Errorf("error %d: %v, want one of %s", i, err, want)
 					}
 				}
@@ -212,14 +212,14 @@ func TestStoreIsDown(t *testing.T) {
 				s.OnAll(nil)
 				o.Set(func(o *everfreshtest.Origin) { o.Body = tt.answer; o.Header.Set("Etag", `"`+tt.answer+`"`) })
 				time.Sleep(time.Hour)
-				rec := warmGet(t, s.Storage, warmURL)
+				rec := recordOf(t, s.Storage, originURL)
 				if rec == nil || string(rec.Body) != tt.answer || rec.Version != r.Snapshot().Version || rec.Header.Get("Etag") != `"`+tt.answer+`"` {
 					t.Fatalf("stored once the store was back: %v", rec)
 				}
 				if (rec.Version == version) != (tt.answer == "one") {
 					t.Errorf("version %d, was %d", rec.Version, version)
 				}
-				if n := len(warmStorageErrors(t, &l)); n != 5 {
+				if n := len(storageErrors(t, &l)); n != 5 {
 					t.Errorf("%d more errors once the store was back", n-5)
 				}
 			})
@@ -236,7 +236,7 @@ func TestStoreDelaysNoReader(t *testing.T) {
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option(), everfresh.WithJitter(0), everfresh.WithMinRefreshInterval(time.Second))
 		rs := make([]*everfresh.Resource[[]byte], 100)
 		for i := range rs {
-			rs[i] = everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
+			rs[i] = everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestStoreDelaysNoReader(t *testing.T) {
 		s.OnStore(everfreshtest.Stuck)
 		start := time.Now()
 		for _, r := range rs {
-			warmGetValue(t, r)
+			getValue(t, r)
 			storedRefresh(t, r)
 			if _, err := c.Get(t.Context(), r.Key()); err != nil {
 				t.Error(err)
@@ -292,8 +292,8 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 					return err
 				})
 				o := everfreshtest.NewBody("0")
-				r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
+				r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
+				getValue(t, r)
 				const last = 20
 				for i := range last {
 					o.Set(func(o *everfreshtest.Origin) { o.Body = strconv.Itoa(i + 1) })
@@ -301,7 +301,7 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				time.Sleep(20 * time.Second)
-				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != strconv.Itoa(last) || rec.Version != r.Snapshot().Version {
+				if rec := recordOf(t, s.Storage, originURL); string(rec.Body) != strconv.Itoa(last) || rec.Version != r.Snapshot().Version {
 					t.Errorf("stored %q, version %d; want %d, version %d", rec.Body, rec.Version, last, r.Snapshot().Version)
 				}
 				if _, saves, _ := s.Count(); name == "always slow" && saves > 8 {
@@ -320,15 +320,15 @@ func TestSlowSaveOfFormerRegistration(t *testing.T) {
 		o := everfreshtest.NewBody("one")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 		s.OnStore(slowFirst(3 * time.Second))
-		warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
-		if err := c.Unregister(warmURL); err != nil {
+		getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes()))
+		if err := c.Unregister(originURL); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
-		warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes()))
+		getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes()))
 		time.Sleep(10 * time.Second)
-		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
+		if rec := recordOf(t, s.Storage, originURL); rec == nil || string(rec.Body) != "two" {
 			t.Errorf("stored %v, want the record of the second registration", rec)
 		}
 	})
@@ -358,12 +358,12 @@ func TestCloseFlushes(t *testing.T) {
 				s.OnStore(everfreshtest.After(100 * time.Millisecond))
 				c := everfresh.NewCache(ctx, everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())
 				for i := range n {
-					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+					getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
 				end(t, c, cancel)
 				everfreshtest.Close(t, c)
 				for i := range n {
-					if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
+					if rec := recordOf(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
 						t.Errorf("record %d: %v", i, rec)
 					}
 				}
@@ -383,13 +383,13 @@ func TestCloseStoresNewestRecord(t *testing.T) {
 		s.OnStore(slowFirst(3 * time.Second))
 		o := everfreshtest.NewBody("one")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		getValue(t, r)
 		synctest.Wait()
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		storedRefresh(t, r)
 		everfreshtest.Close(t, c)
-		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
+		if rec := recordOf(t, s.Storage, originURL); rec == nil || string(rec.Body) != "two" {
 			t.Errorf("stored %v, want the newest record", rec)
 		}
 	})
@@ -408,7 +408,7 @@ func TestCloseWithStoreThatHangs(t *testing.T) {
 				var l everfreshtest.Recorder
 				c := everfresh.NewCache(t.Context(), append(l.Options(), everfresh.WithStorage(s), everfreshtest.NewBody("x").Option())...)
 				for i := range n {
-					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+					getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
 				start := time.Now()
 				_ = c.Close() // may say that it gave up waiting
@@ -416,7 +416,7 @@ func TestCloseWithStoreThatHangs(t *testing.T) {
 					t.Errorf("Close took %v", d)
 				}
 				time.Sleep(time.Minute)
-				if errs := warmStorageErrors(t, &l); len(errs) != n {
+				if errs := storageErrors(t, &l); len(errs) != n {
 					t.Errorf("%d failures reported, want %d", len(errs), n)
 				}
 			})
@@ -430,35 +430,35 @@ func TestInvalidateDeletesRecord(t *testing.T) {
 		o := everfreshtest.NewBody("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
 		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
 		c := everfreshtest.NewCache(t, opts...)
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		other := everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
-		warmGetValue(t, r)
-		warmGetValue(t, other)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		other := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey("other"))
+		getValue(t, r)
+		getValue(t, other)
 		synctest.Wait()
 		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Fatal(err)
 		}
-		if rec := warmGet(t, mem, warmURL); rec != nil {
+		if rec := recordOf(t, mem, originURL); rec != nil {
 			t.Errorf("still stored: %v", rec)
 		}
-		if warmGet(t, mem, "other") == nil {
+		if recordOf(t, mem, "other") == nil {
 			t.Error("another resource's record was deleted")
 		}
 		time.Sleep(time.Hour) // of failures, which store nothing
-		if rec := warmGet(t, mem, warmURL); rec != nil {
+		if rec := recordOf(t, mem, originURL); rec != nil {
 			t.Errorf("stored again: %v", rec)
 		}
 		everfreshtest.Close(t, c)
 
 		// A restart brings the bad value back neither.
-		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); err == nil {
 			t.Errorf("Get = %q after a restart", v)
 		}
 		o.Set(func(o *everfreshtest.Origin) { o.Down, o.Body = nil, "good" })
 		time.Sleep(10 * time.Minute)
-		if v, _ := warmGetValue(t, r); v != "good" || string(warmGet(t, mem, warmURL).Body) != "good" {
+		if v, _ := getValue(t, r); v != "good" || string(recordOf(t, mem, originURL).Body) != "good" {
 			t.Errorf("Get = %q", v)
 		}
 	})
@@ -469,8 +469,8 @@ func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := everfreshtest.NewHooked()
 		o := everfreshtest.NewBody("one")
-		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
+		getValue(t, r)
 		old := r.Snapshot().Version
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		storedRefresh(t, r)
@@ -478,7 +478,7 @@ func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
 		if err := r.Invalidate(t.Context(), old); err != nil {
 			t.Error(err)
 		}
-		if _, _, drops := s.Count(); drops != 0 || warmGet(t, s.Storage, warmURL) == nil {
+		if _, _, drops := s.Count(); drops != 0 || recordOf(t, s.Storage, originURL) == nil {
 			t.Errorf("%d deletes", drops)
 		}
 	})
@@ -507,10 +507,10 @@ func TestInvalidateDuringSave(t *testing.T) {
 				o := everfreshtest.NewBody("bad")
 				c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 				for i := range tt.others {
-					warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
+					getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
 				}
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				getValue(t, r)
 				time.Sleep(time.Second)
 				o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 				if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
@@ -521,7 +521,7 @@ func TestInvalidateDuringSave(t *testing.T) {
 				} else {
 					time.Sleep(time.Minute)
 				}
-				if rec := warmGet(t, s.Storage, warmURL); rec != nil {
+				if rec := recordOf(t, s.Storage, originURL); rec != nil {
 					t.Errorf("the save brought it back: %v", rec)
 				}
 			})
@@ -534,8 +534,8 @@ func TestInvalidateDuringSave(t *testing.T) {
 func TestInvalidateOfStoreThatConflicts(t *testing.T) {
 	s := everfreshtest.NewHooked()
 	c := everfreshtest.NewCache(t, everfresh.WithStorage(s), everfreshtest.NewBody("bad").Option())
-	r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-	warmGetValue(t, r)
+	r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+	getValue(t, r)
 	s.OnDelete(func(context.Context, string) error { return &store.ConflictError{Current: "other"} })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -553,8 +553,8 @@ func TestInvalidateKeepsNextRecord(t *testing.T) {
 			s := everfreshtest.NewHooked()
 			s.OnDelete(everfreshtest.After(2 * time.Second))
 			o := everfreshtest.NewBody("bad")
-			r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), warmURL, everfresh.Bytes())
-			warmGetValue(t, r)
+			r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option()), originURL, everfresh.Bytes())
+			getValue(t, r)
 			synctest.Wait()
 			time.Sleep(time.Second)
 			o.Set(func(o *everfreshtest.Origin) { o.Body = next })
@@ -562,7 +562,7 @@ func TestInvalidateKeepsNextRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != next {
+			if rec := recordOf(t, s.Storage, originURL); rec == nil || string(rec.Body) != next {
 				t.Errorf("after %q: stored %v, want the record of the next value", next, rec)
 			}
 		})
@@ -586,28 +586,28 @@ func TestInvalidateReturnsDeleteError(t *testing.T) {
 				o := everfreshtest.NewBody("bad")
 				var l everfreshtest.Recorder
 				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithStorage(s), o.Option())...)
-				r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
+				r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+				getValue(t, r)
 				synctest.Wait() // stored
 				o.Set(func(o *everfreshtest.Origin) { o.Body, o.Delay = "good", 5*time.Second })
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				err := r.Invalidate(ctx, r.Snapshot().Version)
 				var re *everfresh.RefreshError
-				if !errors.As(err, &re) || re.Op != "store" || re.Key != warmURL || tt.is != nil && !errors.Is(err, tt.is) {
+				if !errors.As(err, &re) || re.Op != "store" || re.Key != originURL || tt.is != nil && !errors.Is(err, tt.is) {
 					t.Errorf("Invalidate: %v, want a *RefreshError of store that wraps %v", err, tt.is)
 				}
 				if v, ok := r.Peek(); ok {
 					t.Errorf("Peek = %q", v)
 				}
-				if errs := warmStorageErrors(t, &l); len(errs) != 1 {
+				if errs := storageErrors(t, &l); len(errs) != 1 {
 					t.Errorf("reported %v", errs)
 				}
-				if v, _ := warmGetValue(t, r); v != "good" {
+				if v, _ := getValue(t, r); v != "good" {
 					t.Errorf("Get = %q", v)
 				}
 				synctest.Wait()
-				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != "good" {
+				if rec := recordOf(t, s.Storage, originURL); string(rec.Body) != "good" {
 					t.Errorf("stored %q", rec.Body)
 				}
 			})
@@ -620,30 +620,30 @@ func TestUnregisterKeepsRecord(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("x", "Cache-Control", "max-age=3600")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0))
-		first := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, first)
+		first := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		getValue(t, first)
 		version := first.Snapshot().Version
 		synctest.Wait()
-		if err := c.Unregister(warmURL); err != nil {
+		if err := c.Unregister(originURL); err != nil {
 			t.Fatal(err)
 		}
-		if warmGet(t, mem, warmURL) == nil {
+		if recordOf(t, mem, originURL) == nil {
 			t.Fatal("the record is gone")
 		}
 		if err := first.Invalidate(t.Context(), version); !errors.Is(err, everfresh.ErrNotRegistered) {
 			t.Errorf("Invalidate of what was unregistered: %v", err)
 		}
 		// Registered again, by either API, it is loaded.
-		if v, took := warmGetValue(t, everfreshtest.Register(t, c, warmURL, everfresh.Bytes())); v != "x" || took != 0 {
+		if v, took := getValue(t, everfreshtest.Register(t, c, originURL, everfresh.Bytes())); v != "x" || took != 0 {
 			t.Errorf("Get = %q after %v", v, took)
 		}
-		if err := c.Unregister(warmURL); err != nil {
+		if err := c.Unregister(originURL); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Register(warmURL); err != nil {
+		if err := c.Register(originURL); err != nil {
 			t.Fatal(err)
 		}
-		v, err := c.Get(t.Context(), warmURL)
+		v, err := c.Get(t.Context(), originURL)
 		if b, ok := v.([]byte); err != nil || !ok || string(b) != "x" || len(o.Requests()) != 1 {
 			t.Errorf("Get = %v, %v after %d requests", v, err, len(o.Requests()))
 		}
@@ -657,11 +657,11 @@ func TestTwoCachesOnOneStore(t *testing.T) {
 		o := everfreshtest.NewBody("one", "Cache-Control", "max-age=3600")
 		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
 		a, b := everfreshtest.NewCache(t, opts...), everfreshtest.NewCache(t, opts...)
-		ra := everfreshtest.Register(t, a, warmURL, everfresh.Bytes())
-		warmGetValue(t, ra)
+		ra := everfreshtest.Register(t, a, originURL, everfresh.Bytes())
+		getValue(t, ra)
 		synctest.Wait()
-		rb := everfreshtest.Register(t, b, warmURL, everfresh.Bytes())
-		if v, took := warmGetValue(t, rb); v != "one" || took != 0 || len(o.Requests()) != 1 {
+		rb := everfreshtest.Register(t, b, originURL, everfresh.Bytes())
+		if v, took := getValue(t, rb); v != "one" || took != 0 || len(o.Requests()) != 1 {
 			t.Errorf("the second cache: Get = %q after %v and %d requests", v, took, len(o.Requests()))
 		}
 		if va, vb := ra.Snapshot().Version, rb.Snapshot().Version; va != vb {
@@ -674,11 +674,11 @@ func TestTwoCachesOnOneStore(t *testing.T) {
 		if v, _ := ra.Peek(); string(v) != "one" {
 			t.Errorf("the first cache: Peek = %q, without a refresh", v)
 		}
-		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "two" || rec.Version != rb.Snapshot().Version {
+		if rec := recordOf(t, mem, originURL); string(rec.Body) != "two" || rec.Version != rb.Snapshot().Version {
 			t.Errorf("stored %v", rec)
 		}
-		rc := everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), warmURL, everfresh.Bytes())
-		if v, _ := warmGetValue(t, rc); v != "two" || rc.Snapshot().Version != rb.Snapshot().Version {
+		rc := everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, everfresh.Bytes())
+		if v, _ := getValue(t, rc); v != "two" || rc.Snapshot().Version != rb.Snapshot().Version {
 			t.Errorf("a third cache: Get = %q", v)
 		}
 	})
@@ -694,11 +694,11 @@ func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
 				o := everfreshtest.NewBody("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
 				opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0)}
 				a, b := everfreshtest.NewCache(t, opts...), everfreshtest.NewCache(t, opts...)
-				ra := everfreshtest.Register(t, a, warmURL, everfresh.Bytes())
-				warmGetValue(t, ra)
+				ra := everfreshtest.Register(t, a, originURL, everfresh.Bytes())
+				getValue(t, ra)
 				synctest.Wait()
-				rb := everfreshtest.Register(t, b, warmURL, everfresh.Bytes())
-				warmGetValue(t, rb)
+				rb := everfreshtest.Register(t, b, originURL, everfresh.Bytes())
+				getValue(t, rb)
 				o.Set(func(o *everfreshtest.Origin) { o.Body = other; o.Header.Set("Etag", `"`+other+`"`) })
 				storedRefresh(t, rb)
 				synctest.Wait()
@@ -708,7 +708,7 @@ func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				rec := warmGet(t, mem, warmURL)
+				rec := recordOf(t, mem, originURL)
 				if other == "bad" && rec != nil {
 					t.Errorf("the invalidated value is still stored: %v", rec)
 				}
@@ -726,13 +726,13 @@ func TestStoreNotAskedAgain(t *testing.T) {
 		s := everfreshtest.NewHooked()
 		o := everfreshtest.NewBody("x")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
-		r := everfreshtest.Register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
+		getValue(t, r)
 		storedRefresh(t, r)
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Error(err)
 		}
-		warmGetValue(t, r)
+		getValue(t, r)
 		if loads, _, _ := s.Count(); loads != 1 {
 			t.Errorf("%d loads, want one", loads)
 		}
@@ -745,15 +745,15 @@ func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 		mem := new(store.Memory)
 		o := everfreshtest.NewBody("tok 7200", "Cache-Control", "max-age=3600", "Content-Type", "text/plain", "Etag", `"e"`, "Date", "Sat, 01 Jan 2000 00:00:00 GMT")
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option(), everfresh.WithJitter(0), everfresh.WithMaxStale(30*time.Minute))
-		r := everfreshtest.Register(t, c, warmURL, warmTokens)
+		r := everfreshtest.Register(t, c, originURL, loadTokens)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		check := func(when string, checked time.Time) {
 			synctest.Wait()
-			snap, rec := r.Snapshot(), warmGet(t, mem, warmURL)
+			snap, rec := r.Snapshot(), recordOf(t, mem, originURL)
 			want := &everfresh.Record{
-				Key: warmURL, Version: snap.Version, Status: 200, Header: o.Header, Body: []byte("tok 7200"),
+				Key: originURL, Version: snap.Version, Status: 200, Header: o.Header, Body: []byte("tok 7200"),
 				FetchedAt: snap.FetchedAt, CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil, ServeUntil: snap.ServeUntil,
 				ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
 			}

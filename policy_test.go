@@ -13,14 +13,14 @@ import (
 	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
-// allowTries returns what Register says of a URL, at both doors.
+// allowTries returns what Register says of a URL, by both APIs.
 func allowTries(t *testing.T, rawURL string, opts ...everfresh.CacheOption) error {
 	t.Helper()
 	c := everfreshtest.NewCache(t, append(opts, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithPrefetch(false))...)
 	_, typed := everfresh.Register(c, rawURL, everfresh.Bytes(), everfresh.WithKey("typed"))
 	untyped := c.Register(rawURL, everfresh.WithKey("untyped"))
 	if (typed == nil) != (untyped == nil) {
-		t.Errorf("%.80s: the typed door says %v, the untyped %v", rawURL, typed, untyped)
+		t.Errorf("%.80s: the typed API says %v, the untyped %v", rawURL, typed, untyped)
 	}
 	if typed == nil {
 		if v, err := c.Get(t.Context(), "typed"); err != nil {

@@ -272,10 +272,10 @@ func (h *standardHeap) Pop() any {
 // A benchQueue is what the benchmarks need of either heap.
 type benchQueue interface {
 	fill(entries []*entry, times []int64)
-	churn(interval int64)     // takes the earliest out and puts it back an interval later
-	move(e *entry, in int64)  // in: after the present head
-	renew(e *entry, in int64) // takes e out and puts it in again
-	bytes() uintptr           // beside the entries
+	churn(interval int64)        // takes the earliest out and puts it back an interval later
+	move(e *entry, in int64)     // in: after the present head
+	reinsert(e *entry, in int64) // takes e out and puts it in again
+	bytes() uintptr              // beside the entries
 }
 
 type benchOurs struct{ q queue }
@@ -294,7 +294,7 @@ func (b *benchOurs) churn(interval int64) {
 
 func (b *benchOurs) move(e *entry, in int64) { b.q.set(e, b.q.next()+in) }
 
-func (b *benchOurs) renew(e *entry, in int64) {
+func (b *benchOurs) reinsert(e *entry, in int64) {
 	b.q.set(e, never)
 	b.q.set(e, b.q.next()+in)
 }
@@ -321,7 +321,7 @@ func (b *benchStandard) move(e *entry, in int64) {
 	heap.Fix(&b.h, int(e.index))
 }
 
-func (b *benchStandard) renew(e *entry, in int64) {
+func (b *benchStandard) reinsert(e *entry, in int64) {
 	heap.Remove(&b.h, int(e.index))
 	e.due = b.h[0].due + in
 	heap.Push(&b.h, e)
@@ -353,7 +353,7 @@ func BenchmarkQueue(b *testing.B) {
 			}
 			run("pop-push", func(_ *entry, at int64) { q.churn(benchSpan - at/20) }) // with some jitter
 			run("reschedule", q.move)
-			run("remove-insert", q.renew)
+			run("remove-insert", q.reinsert)
 			for _, e := range entries { // the other heap is to find them as this one did
 				e.index = notQueued
 			}

@@ -275,7 +275,7 @@ func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTrippe
 	const from, virtual = "https://a.test/0", "virtual.a.test"
 	tests := []struct {
 		location string
-		kept     bool
+		stays    bool
 	}{
 		{"/1", true},
 		{"//a.test/1", true},
@@ -292,8 +292,8 @@ func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTrippe
 			continue
 		}
 		hops := web.taken()
-		if hops[0].host != virtual || (hops[1].host == virtual) != tt.kept {
-			t.Errorf("%s: Host %q, then %q; want it kept: %v", tt.location, hops[0].host, hops[1].host, tt.kept)
+		if hops[0].host != virtual || (hops[1].host == virtual) != tt.stays {
+			t.Errorf("%s: Host %q, then %q; want it kept: %v", tt.location, hops[0].host, hops[1].host, tt.stays)
 		}
 	}
 }
@@ -333,8 +333,8 @@ func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Cli
 				if i == 0 {
 					continue
 				}
-				if kept := hop.header.Get("Authorization") != ""; kept != (i < tt.bare) {
-					t.Errorf("hop %d: the caller's fields were sent: %v", i, kept)
+				if sent := hop.header.Get("Authorization") != ""; sent != (i < tt.bare) {
+					t.Errorf("hop %d: the caller's fields were sent: %v", i, sent)
 				}
 				if i >= tt.bare && len(hop.header) != 1 {
 					t.Errorf("hop %d: %v", i, hop.header)

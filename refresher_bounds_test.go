@@ -133,7 +133,7 @@ func TestTokenJustAboveTheTimeAhead(t *testing.T) {
 func TestTokenIsNotServedAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const life, back = 2 * time.Hour, 3 * time.Hour
-		heard := new(everfreshtest.Recorder)
+		told := new(everfreshtest.Recorder)
 		mint := boundMinter(life, "Cache-Control", "max-age=86400")
 		var origin *everfreshtest.Origin
 		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +143,7 @@ func TestTokenIsNotServedAfterItsEnd(t *testing.T) {
 			}
 			mint(w, r)
 		})
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 		origin.SleepUntil(life - 1)
 		if snap := r.Snapshot(); snap == nil || !snap.ServeUntil.Equal(origin.Start.Add(life)) {
@@ -151,7 +151,7 @@ func TestTokenIsNotServedAfterItsEnd(t *testing.T) {
 		}
 		origin.SleepUntil(life)
 		boundCheckStale(t, r, http.StatusBadGateway)
-		if n := len(heard.Events("expired")); n != 1 {
+		if n := len(told.Events("expired")); n != 1 {
 			t.Errorf("%d events say that it expired, want 1", n)
 		}
 		origin.SleepUntil(back - 1)
@@ -341,7 +341,7 @@ func TestTokenConfirmedTooLate(t *testing.T) {
 	})
 }
 
-// TestTokenConfirmedInTime: a 304 does not renew a token's life, either.
+// TestTokenConfirmedInTime: a 304 does not extend a token's life, either.
 func TestTokenConfirmedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
@@ -372,7 +372,7 @@ func TestTokenConfirmedInTime(t *testing.T) {
 func TestMaxStale(t *testing.T) {
 	const ends, back = 70 * time.Minute, 5 * time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		heard := new(everfreshtest.Recorder)
+		told := new(everfreshtest.Recorder)
 		var origin *everfreshtest.Origin
 		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			if now := origin.Now(); now > 0 && now < back {
@@ -383,7 +383,7 @@ func TestMaxStale(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte("x"))
 		})
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0),
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0),
 			everfresh.WithMaxStale(10*time.Minute), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
@@ -395,16 +395,16 @@ func TestMaxStale(t *testing.T) {
 		if v, err := r.Get(t.Context()); string(v) != "x" || err != nil {
 			t.Errorf("just before: Get = %q, %v", v, err)
 		}
-		if n := len(heard.Events("stale")); n != 1 {
+		if n := len(told.Events("stale")); n != 1 {
 			t.Errorf("%d events say that it is stale, want 1", n)
 		}
-		failed := len(heard.Errors())
+		failed := len(told.Errors())
 		origin.SleepUntil(ends)
 		boundCheckStale(t, r, http.StatusServiceUnavailable)
-		if errs := heard.Errors(); len(errs) != failed+1 || !errors.Is(errs[failed], everfresh.ErrStale) {
-			t.Errorf("the sink heard %v of the end", errs[failed:])
+		if errs := told.Errors(); len(errs) != failed+1 || !errors.Is(errs[failed], everfresh.ErrStale) {
+			t.Errorf("the sink got %v of the end", errs[failed:])
 		}
-		if evs := heard.Events("expired"); len(evs) != 1 || evs[0].Version != first.Version || !evs[0].Time.Equal(origin.Start.Add(ends)) {
+		if evs := told.Events("expired"); len(evs) != 1 || evs[0].Version != first.Version || !evs[0].Time.Equal(origin.Start.Add(ends)) {
 			t.Errorf("events of the end: %+v", evs)
 		}
 		origin.SleepUntil(back - time.Second)
@@ -434,7 +434,7 @@ func TestTokenMayBeStaleBeforeItsEnd(t *testing.T) {
 		{10 * time.Hour, time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			origin, dead := clockMortalOrigin("Expires-In", "3600000")
+			origin, dead := clockTokenOrigin("Expires-In", "3600000")
 			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithMaxStale(tt.maxStale),
 				everfresh.WithRefreshInterval(20*time.Minute), origin.Option())
 			r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
@@ -455,9 +455,9 @@ func TestTokenMayBeStaleBeforeItsEnd(t *testing.T) {
 // TestStaleIsForgotten: a failure after a recovery is a plain one again.
 func TestStaleIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute), origin.Option())...)
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(time.Minute), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		dead.Store(true)
@@ -471,7 +471,7 @@ func TestStaleIsForgotten(t *testing.T) {
 		}
 		dead.Store(true)
 		synctest.Wait()
-		before := len(heard.Errors())
+		before := len(told.Errors())
 		err := r.Refresh(t.Context())
 		if err == nil || errors.Is(err, everfresh.ErrStale) || errors.Is(err, everfresh.ErrNotReady) {
 			t.Errorf("Refresh: %v, want a plain failure while the value is served", err)
@@ -480,8 +480,8 @@ func TestStaleIsForgotten(t *testing.T) {
 			t.Errorf("snapshot %+v, want one that tells of the failure", snap)
 		}
 		synctest.Wait()
-		if errs := heard.Errors(); len(errs) != before+1 || !errors.Is(errs[before], err) {
-			t.Errorf("the sink heard %v, want the error that the caller got", errs[before:])
+		if errs := told.Errors(); len(errs) != before+1 || !errors.Is(errs[before], err) {
+			t.Errorf("the sink got %v, want the error that the caller got", errs[before:])
 		}
 	})
 }
@@ -498,8 +498,8 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte("x"))
 		})
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(10*time.Second), origin.Option())...)
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(10*time.Second), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		origin.SleepUntil(time.Hour + 10*time.Second - 1)
 		if _, ok := r.Peek(); !ok {
@@ -509,8 +509,8 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 		if _, ok := r.Peek(); ok {
 			t.Error("served past the bound")
 		}
-		if errs := heard.Errors(); len(errs) != 1 || !errors.Is(errs[0], everfresh.ErrStale) {
-			t.Errorf("the sink heard %v", errs)
+		if errs := told.Errors(); len(errs) != 1 || !errors.Is(errs[0], everfresh.ErrStale) {
+			t.Errorf("the sink got %v", errs)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -217,7 +217,7 @@ func TestDayOfRetryAfter(t *testing.T) {
 func TestDayWithADeadOrigin(t *testing.T) {
 	const begins, ends = 3*time.Hour + 30*time.Minute, 15*time.Hour + 30*time.Minute
 	synctest.Test(t, func(t *testing.T) {
-		heard := new(everfreshtest.Recorder)
+		told := new(everfreshtest.Recorder)
 		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
 		dead := func(at time.Duration) bool { return at >= begins && at < ends }
 		origin.Down = func() error {
@@ -226,7 +226,7 @@ func TestDayWithADeadOrigin(t *testing.T) {
 			}
 			return nil
 		}
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		first := r.Snapshot()
@@ -245,10 +245,10 @@ func TestDayWithADeadOrigin(t *testing.T) {
 		if recovered-ends > 5*time.Minute {
 			t.Errorf("asked again %v after the origin came back", recovered-ends)
 		}
-		if got := len(heard.Events("unchanged")); got != len(want)-1-len(heard.Errors()) {
+		if got := len(told.Events("unchanged")); got != len(want)-1-len(told.Errors()) {
 			t.Errorf("%d confirmations", got)
 		}
-		schedHeard(t, origin, heard.Errors())
+		schedTold(t, origin, told.Errors())
 		if snap := r.Snapshot(); snap.Version != first.Version || snap.Err != nil {
 			t.Errorf("version %d, error %v afterwards; want version %d", snap.Version, snap.Err, first.Version)
 		}
@@ -258,9 +258,9 @@ func TestDayWithADeadOrigin(t *testing.T) {
 	})
 }
 
-// schedHeard checks that the sink heard of each failure of one outage exactly once, and
+// schedTold checks that the sink was told of each failure of one outage exactly once, and
 // that each told when the next attempt came.
-func schedHeard(t *testing.T, origin *everfreshtest.Origin, errs []error) {
+func schedTold(t *testing.T, origin *everfreshtest.Origin, errs []error) {
 	t.Helper()
 	asked := origin.Times("/")
 	from := -1
@@ -286,7 +286,7 @@ func schedHeard(t *testing.T, origin *everfreshtest.Origin, errs []error) {
 		}
 	}
 	if len(errs) != want {
-		t.Errorf("the sink heard %d errors, want %d", len(errs), want)
+		t.Errorf("the sink got %d errors, want %d", len(errs), want)
 	}
 }
 
@@ -338,8 +338,8 @@ func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
 			w.Header().Set("Cache-Control", "max-age=3600")
 			_, _ = w.Write([]byte(`{"a":1}`))
 		})
-		heard := new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0), origin.Option())...)
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.JSON[map[string]int]())
 		origin.SleepUntil(time.Hour + 5*time.Minute)
 		if v, ok := r.Peek(); !ok || v["a"] != 1 {
@@ -351,10 +351,10 @@ func TestRefusedBodyIsRetriedByBackoff(t *testing.T) {
 		origin.SleepUntil(schedDay)
 		want := schedOutage(schedDay, time.Hour, func(at time.Duration) (time.Duration, bool) { return 0, garbage(at) })
 		everfreshtest.WantTimes(t, "garbage", origin.Times("/"), want)
-		for _, err := range heard.Errors() {
+		for _, err := range told.Errors() {
 			var re *everfresh.RefreshError
 			if !errors.As(err, &re) || re.Op != "decode" {
-				t.Fatalf("sink heard %v", err)
+				t.Fatalf("sink got %v", err)
 			}
 		}
 	})

@@ -26,7 +26,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-var updateGolden = flag.Bool("update", false, "write the golden files anew")
+var updateGolden = flag.Bool("update", false, "write the golden files again")
 
 // goldenRecord is the record in testdata/record.golden. What it holds may only grow:
 // the file stands for the records that programs have stored.

@@ -683,8 +683,8 @@ func TestHostThatMoves(t *testing.T) {
 					everfreshtest.Text("old")(w, r)
 				}
 				host := newMovingHost(t, http.HandlerFunc(old), everfreshtest.Text("new"))
-				heard := new(everfreshtest.Recorder)
-				c := everfreshtest.NewCache(t, append(heard.Options(), everfresh.WithJitter(0))...)
+				told := new(everfreshtest.Recorder)
+				c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0))...)
 				everfresh.DialWith(c, host.DialContext)
 				r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(time.Minute))
 				for i := range 3 { // as many connections as the host may have at once
@@ -701,8 +701,8 @@ func TestHostThatMoves(t *testing.T) {
 					t.Errorf("%q after the move", v)
 				}
 				// A connection that broke while it was idle is no failure.
-				if failures := heard.Events("failed"); len(failures) > 1 {
-					t.Errorf("%d failures, want one: %v", len(failures), heard.Errors())
+				if failures := told.Events("failed"); len(failures) > 1 {
+					t.Errorf("%d failures, want one: %v", len(failures), told.Errors())
 				}
 			})
 		})
@@ -747,7 +747,7 @@ func (l *fetchOneConn) Close() error { return nil }
 func (l *fetchOneConn) Addr() net.Addr { return l.conn.LocalAddr() }
 
 // After a failed exchange each one has its own connection for 90 s, so that the host's
-// address is asked for anew; then they share one again.
+// address is looked up again; then they share one again.
 func TestColdConnectionsAfterAFailure(t *testing.T) {
 	var fail, moved atomic.Int64
 	start := time.Now()

@@ -45,7 +45,7 @@ type chaosScale struct {
 	timeout        time.Duration
 	floor, ceiling time.Duration // of the back-off
 	rest           time.Duration // of a reader between two reads, at most
-	slack          time.Duration // the refresher's granule, and what the machine takes
+	slack          time.Duration // the refresher's minimum wake interval, and what the machine takes
 }
 
 const chaosReaders = 64
@@ -338,7 +338,7 @@ func chaosVirtually(t *testing.T, seed uint64) {
 	own := &http.Transport{DialContext: network.DialContext, DisableCompression: true, ResponseHeaderTimeout: 10 * time.Second}
 	cache := everfreshtest.NewCache(t, append(c.options(), everfresh.WithHTTPClient(&http.Client{Transport: own}))...)
 	c.register(cache, &http.Client{Transport: tr}, func(id int64) string {
-		return fmt.Sprintf("http://h%d.test/%d", id/4, id) // four a host: nobody waits for a turn
+		return fmt.Sprintf("http://h%d.test/%d", id/4, id) // four a host: no one waits for a turn
 	})
 	c.run(seed, func() { time.Sleep(10 * time.Minute) })
 	if err := cache.Close(); err != nil {

@@ -30,7 +30,7 @@ func TestSoak(t *testing.T) {
 	})
 	c.soak(seed, length)
 	c.report()
-	if after, ok := c.soakSettle(before); !ok {
+	if after, ok := c.soakEnd(before); !ok {
 		stacks := make([]byte, 1<<20)
 		t.Errorf("%d goroutines before, %d after:\n%s", before, after, stacks[:runtime.Stack(stacks, true)])
 	}
@@ -115,8 +115,8 @@ func soakHeap() uint64 {
 	return least
 }
 
-// soakSettle waits until there are no more goroutines than before.
-func (c *chaos) soakSettle(before int) (after int, ok bool) {
+// soakEnd waits until there are no more goroutines than before.
+func (c *chaos) soakEnd(before int) (after int, ok bool) {
 	for deadline := time.Now().Add(10 * time.Second); ; everfreshtest.Sleep(c.t.Context(), time.Millisecond) {
 		after = runtime.NumGoroutine()
 		if after <= before || time.Now().After(deadline) {

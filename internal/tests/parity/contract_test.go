@@ -40,7 +40,7 @@ func contractStatus(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// contractUntyped registers contractURL at the untyped door of a cache with the origin.
+// contractUntyped registers contractURL by the untyped API of a cache with the origin.
 func contractUntyped(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.CacheOption) *everfresh.Cache {
 	t.Helper()
 	c := everfreshtest.NewCache(t, append([]everfresh.CacheOption{everfresh.WithJitter(0), o.Option()}, opts...)...)
@@ -50,7 +50,7 @@ func contractUntyped(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.Ca
 	return c
 }
 
-// contractGet checks what the untyped door gives, and that nobody waits for it.
+// contractGet checks whby the untyped API gives, and that no one waits for it.
 func contractGet(t *testing.T, c *everfresh.Cache, want string) {
 	t.Helper()
 	start := time.Now()
@@ -67,17 +67,17 @@ func contractV1() []contractCase {
 		{"v1/02", contractRegisterDoesNotFetch},
 		{"v1/03", contractGetOfUnregistered},
 		{"v1/04", contractFirstGetFetches},
-		{"v1/05", contractCachedGetsAskNobody},
+		{"v1/05", contractCachedGetsAskNoOne},
 		{"v1/06", contractNewBodyIsThere},
 		{"v1/07", contractOneScheduleForAURL},
 		{"v1/08", contractReadersSeeTheOldValue},
 		{"v1/09", contractNext},
 		{"v1/10", contractIntervalBelowWindow},
-		{"v1/11", contractSinkHearsOfFailures},
+		{"v1/11", contractSinkIsToldOfFailures},
 		{"v1/12", contractTransformerSeesGoodAnswers},
 		{"v1/13", contractUnregister},
 		{"v1/14", contractContextBoundsGet},
-		{"v1/15", contractRefreshFetchesAnew},
+		{"v1/15", contractRefreshFetchesAgain},
 		{"v1/16", contractBothPoliciesMustPass},
 		{"v1/17", contractFailedFirstGet},
 		{"v1/18", contractSmallWindow},
@@ -141,7 +141,7 @@ func contractFirstGetFetches(t *testing.T) {
 	everfreshtest.WantElapsed(t, o.Start, time.Second)
 }
 
-func contractCachedGetsAskNobody(t *testing.T) {
+func contractCachedGetsAskNoOne(t *testing.T) {
 	o := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
 	c := contractUntyped(t, o)
 	for range 1000 {
@@ -245,24 +245,24 @@ func contractRefuse(_ string, resp *http.Response) (any, error) {
 	return b, err
 }
 
-func contractSinkHearsOfFailures(t *testing.T) {
+func contractSinkIsToldOfFailures(t *testing.T) {
 	for name, failure := range contractFailures() {
-		o, heard := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
-		c := everfreshtest.NewCache(t, everfresh.WithErrSink(heard), everfresh.WithJitter(0), o.Option())
+		o, told := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, everfresh.WithErrSink(told), everfresh.WithJitter(0), o.Option())
 		if err := c.Register(contractURL, everfresh.WithTransformer(everfresh.TransformFunc(contractRefuse))); err != nil {
 			t.Fatal(err)
 		}
 		contractGet(t, c, "good")
 		o.Say(failure)
 		time.Sleep(15*time.Minute + 100*time.Millisecond)
-		errs := heard.Errors()
+		errs := told.Errors()
 		if len(errs) != 1 {
-			t.Errorf("%s: the sink heard %v", name, errs)
+			t.Errorf("%s: the sink got %v", name, errs)
 			continue
 		}
 		re := everfreshtest.RefreshError(t, errs[0])
 		if re.Key != contractURL || errors.Unwrap(re) == nil || !re.Stale {
-			t.Errorf("%s: the sink heard %+v", name, re)
+			t.Errorf("%s: the sink got %+v", name, re)
 		}
 		contractGet(t, c, "good")
 	}
@@ -326,7 +326,7 @@ func contractContextBoundsGet(t *testing.T) {
 	}
 }
 
-func contractRefreshFetchesAnew(t *testing.T) {
+func contractRefreshFetchesAgain(t *testing.T) {
 	o := everfreshtest.NewOrigin(everfreshtest.Text("old", "Cache-Control", "max-age=3600"))
 	c := contractUntyped(t, o)
 	contractGet(t, c, "old")

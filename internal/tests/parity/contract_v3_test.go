@@ -43,7 +43,7 @@ func contractV3() []contractCase {
 	}
 }
 
-// contractTyped registers contractURL at the typed door of a cache with the origin.
+// contractTyped registers contractURL by the typed API of a cache with the origin.
 func contractTyped(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.RegisterOption) *everfresh.Resource[[]byte] {
 	t.Helper()
 	c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
@@ -340,7 +340,7 @@ type contractSink struct {
 	twice atomic.Bool
 }
 
-func (s *contractSink) hear() {
+func (s *contractSink) told() {
 	if !s.busy.CompareAndSwap(false, true) {
 		s.twice.Store(true)
 	}
@@ -353,8 +353,8 @@ func contractSinkAndObserver(t *testing.T) {
 	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	var s contractSink
 	c := everfreshtest.NewCache(t, o.Option(),
-		everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.hear() })),
-		everfresh.WithObserver(func(everfresh.Event) { s.hear() }))
+		everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.told() })),
+		everfresh.WithObserver(func(everfresh.Event) { s.told() }))
 	for i := range 100 {
 		everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 	}
@@ -367,7 +367,7 @@ func contractSinkAndObserver(t *testing.T) {
 func contractClose(t *testing.T) {
 	o := everfreshtest.NewOrigin(contractStatus(http.StatusInternalServerError))
 	var s contractSink
-	c := everfresh.NewCache(t.Context(), o.Option(), everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.hear() })))
+	c := everfresh.NewCache(t.Context(), o.Option(), everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { s.told() })))
 	for i := range 300 {
 		everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 	}
@@ -383,7 +383,7 @@ func contractClose(t *testing.T) {
 		t.Errorf("Close took %v", d)
 	}
 	if n := s.calls.Load(); n != 300 {
-		t.Errorf("the sink heard %d errors of 300 before Close returned", n)
+		t.Errorf("the sink got %d errors of 300 before Close returned", n)
 	}
 	time.Sleep(time.Hour)
 	if n := s.calls.Load(); n != 300 {

@@ -145,7 +145,7 @@ func TestDefectMessagesNameTheCall(t *testing.T) {
 	_, typed := everfresh.Register(c, "", everfresh.Bytes())
 	for call, err := range map[string]error{
 		"register": c.Register(""), "unregister": c.Unregister(contractURL),
-		"get": get, "refresh": refresh, "lookup": lookup, "register ": typed, // twice: both doors
+		"get": get, "refresh": refresh, "lookup": lookup, "register ": typed, // twice: both APIs
 	} {
 		if want := "everfresh: " + strings.TrimSpace(call); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v does not begin with %q", err, want)

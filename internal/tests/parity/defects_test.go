@@ -95,11 +95,11 @@ func TestDefectFailedFirstGetIsAnError(t *testing.T) {
 }
 
 // TestDefectErrorPageReplacesNothing: v1 cached the page of a 500 as the value, and its
-// sink heard nothing.
+// sink was told nothing.
 func TestDefectErrorPageReplacesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, heard := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
-		c := contractUntyped(t, o, everfresh.WithErrSink(heard))
+		o, told := everfreshtest.NewOrigin(everfreshtest.Text("good")), new(everfreshtest.Recorder)
+		c := contractUntyped(t, o, everfresh.WithErrSink(told))
 		contractGet(t, c, "good")
 		o.Say(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -112,8 +112,8 @@ func TestDefectErrorPageReplacesNothing(t *testing.T) {
 		}
 		contractGet(t, c, "good")
 		synctest.Wait()
-		if errs := heard.Errors(); len(errs) != 1 || !errors.As(errs[0], &se) {
-			t.Errorf("the sink heard %v", errs)
+		if errs := told.Errors(); len(errs) != 1 || !errors.As(errs[0], &se) {
+			t.Errorf("the sink got %v", errs)
 		}
 	})
 }
@@ -351,7 +351,7 @@ func TestDefectSlowSink(t *testing.T) {
 		}
 		time.Sleep(300 * time.Second)
 		if got := n.Load(); got != 300 {
-			t.Errorf("the sink heard %d errors of 300", got)
+			t.Errorf("the sink got %d errors of 300", got)
 		}
 	})
 }
@@ -394,7 +394,7 @@ func TestDefectSlowNeighbours(t *testing.T) {
 			t.Error(err)
 		}
 		everfreshtest.WantElapsed(t, start, 10*time.Millisecond)
-		if err := same.Refresh(t.Context()); err != nil { // next in its host's lane, ahead of eight
+		if err := same.Refresh(t.Context()); err != nil { // next in its host's queue, ahead of eight
 			t.Error(err)
 		}
 		everfreshtest.WantElapsed(t, start, 1510*time.Millisecond)
@@ -406,8 +406,8 @@ func TestDefectSlowNeighbours(t *testing.T) {
 func TestRefreshesThatCloseEndedAreNotReported(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			heard := new(everfreshtest.Recorder)
-			c := everfresh.NewCache(t.Context(), append(heard.Options(), everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Slow(time.Hour, "x"))))...)
+			told := new(everfreshtest.Recorder)
+			c := everfresh.NewCache(t.Context(), append(told.Options(), everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Slow(time.Hour, "x"))))...)
 			for i := range 10 {
 				r := everfreshtest.Register(t, c, fmt.Sprintf("https://host%d.test/", i), everfresh.Bytes())
 				go func() {
@@ -420,8 +420,8 @@ func TestRefreshesThatCloseEndedAreNotReported(t *testing.T) {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if errs, events := heard.Errors(), heard.Events(""); len(errs)+len(events) > 0 {
-				t.Errorf("the sink heard %v, the observer %v", errs, events)
+			if errs, events := told.Errors(), told.Events(""); len(errs)+len(events) > 0 {
+				t.Errorf("the sink got %v, the observer %v", errs, events)
 			}
 		})
 	}

@@ -257,11 +257,11 @@ func (*canaryPanic) UnmarshalJSON(b []byte) error { panic(fmt.Sprintf("not JSON:
 
 // A canaryWay is how a case is run.
 type canaryWay struct {
-	keyed bool // the URL is not the key, and has the canary in its path, too
-	warm  bool // there is a value before it fails, and the client has a timeout of its own
+	keyed  bool // the URL is not the key, and has the canary in its path, too
+	loaded bool // there is a value before it fails, and the client has a timeout of its own
 }
 
-var canaryWays = []canaryWay{{}, {keyed: true, warm: true}}
+var canaryWays = []canaryWay{{}, {keyed: true, loaded: true}}
 
 // url is what a case is registered under.
 func (w canaryWay) url() string {
@@ -282,8 +282,8 @@ func (c *canaryCase) run(t *testing.T, book *canaryBook, way canaryWay) {
 		transport = everfreshtest.Raw(t, answers...).Transport
 	}
 	client := &http.Client{Transport: transport}
-	if way.warm {
-		client = &http.Client{Transport: &canaryWarm{next: transport}, Timeout: time.Minute}
+	if way.loaded {
+		client = &http.Client{Transport: &canaryLoaded{next: transport}, Timeout: time.Minute}
 	}
 	var storage store.Storage = new(store.Memory)
 	if c.storage != nil {
@@ -375,13 +375,13 @@ func canaryUntyped(t *testing.T, book *canaryBook, cache *everfresh.Cache, key s
 	}
 }
 
-// canaryWarm answers the first request well, so that the others fail beside a value.
-type canaryWarm struct {
+// canaryLoaded answers the first request well, so that the others fail beside a value.
+type canaryLoaded struct {
 	next http.RoundTripper
 	once sync.Once
 }
 
-func (w *canaryWarm) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+func (w *canaryLoaded) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	first := false
 	w.once.Do(func() { first = true })
 	if !first {
@@ -1125,7 +1125,7 @@ func TestCanarySearchFindsPlantedLeaks(t *testing.T) {
 			"bytes":             fmt.Sprintf("%v", []byte(prefix+canary)),
 			"bytes, %#v":        fmt.Sprintf("%#v", []byte(canary)),
 			"bytes, %x":         fmt.Sprintf("%x", canary),
-			"bytes as JSON":     string(must(json.Marshal([]byte(prefix + canary)))),
+			"bytes as JSON":     string(canaryOK(json.Marshal([]byte(prefix + canary)))),
 			"cut":               canary[:12],
 			"cut at both ends":  canary[7:21],
 			"hex dump":          fmt.Sprintf("% x", []byte(canary)),
@@ -1158,7 +1158,7 @@ func TestCanarySearchFindsPlantedLeaks(t *testing.T) {
 	}
 }
 
-func must[T any](v T, err error) T {
+func canaryOK[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
