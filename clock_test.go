@@ -150,15 +150,21 @@ func TestClockBackKeepsTheBound(t *testing.T) {
 		origin.SleepUntil(30 * time.Minute)
 		dead.Store(true)
 		clock.jump(-time.Hour)
-		origin.SleepUntil(70*time.Minute - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.SleepUntil(70 * time.Minute)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, 70*time.Minute, r)
 	})
+}
+
+// wantServedUntil checks that the value of r is served until at, and no longer.
+func wantServedUntil[T any](t *testing.T, o *everfreshtest.Origin, at time.Duration, r *everfresh.Resource[T]) {
+	t.Helper()
+	o.SleepUntil(at - 1)
+	if _, ok := r.Peek(); !ok {
+		t.Errorf("not served until %v", at)
+	}
+	o.SleepUntil(at)
+	if _, ok := r.Peek(); ok {
+		t.Errorf("served past %v", at)
+	}
 }
 
 // clockTokenOrigin returns an origin that can die.
@@ -276,14 +282,7 @@ func TestSleepEndsWhatIsBounded(t *testing.T) {
 			t.Errorf("Get: %v, want ErrStale", err)
 		}
 		// 3 h past its freshness, of which the sleep was two.
-		origin.SleepUntil(2*time.Hour - 1)
-		if _, ok := far.Peek(); !ok {
-			t.Error("withdrawn before its bound")
-		}
-		origin.SleepUntil(2 * time.Hour)
-		if _, ok := far.Peek(); ok {
-			t.Error("served past its bound")
-		}
+		wantServedUntil(t, origin, 2*time.Hour, far)
 		dead.Store(false)
 		origin.SleepUntil(2*time.Hour + 6*time.Minute)
 		// The token's bytes are the same, and do not come back to life.
@@ -538,14 +537,7 @@ func TestClockSetBackWhileDecodingKeepsTheBound(t *testing.T) {
 		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
 		dead.Store(true)
-		origin.SleepUntil(70*time.Minute - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.SleepUntil(70 * time.Minute)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, 70*time.Minute, r)
 	})
 }
 
@@ -566,14 +558,7 @@ func TestSleepWhileDecodingCounts(t *testing.T) {
 				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute),
 					everfresh.WithTimeout(10*time.Minute), origin.Option())
 				r := everfreshtest.Register(t, c, "https://a.test/", decode)
-				origin.SleepUntil(10*time.Minute - 1)
-				if _, ok := r.Peek(); !ok {
-					t.Error("not served until the bound")
-				}
-				origin.SleepUntil(10 * time.Minute)
-				if _, ok := r.Peek(); ok {
-					t.Error("served past the bound")
-				}
+				wantServedUntil(t, origin, 10*time.Minute, r)
 				if n := len(origin.Times("/")); n < 2 {
 					t.Errorf("%d fetches, but its freshness ended in the sleep", n)
 				}

@@ -44,6 +44,15 @@ func wantCooling(t *testing.T, err error, until time.Time) *everfresh.RateLimitE
 	return ce
 }
 
+// wantSpent checks that the default budget was full, and spends it.
+func wantSpent(t *testing.T, r *everfresh.Resource[int], seen *everfresh.Snapshot[int]) {
+	t.Helper()
+	wantSame(t, r, seen)
+	wantSame(t, r, seen)
+	_, err := r.Newer(t.Context(), seen)
+	wantCooling(t, err, time.Now().Add(15*time.Second))
+}
+
 // wantSame checks that Newer found the origin saying the same as in seen.
 func wantSame(t *testing.T, r *everfresh.Resource[int], seen *everfresh.Snapshot[int]) {
 	t.Helper()
@@ -140,10 +149,7 @@ func TestNewerCoolingIsRefreshedOncePerPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "5"}
 		_, r, seen := newerResource(t, o)
-		wantSame(t, r, seen)
-		wantSame(t, r, seen)
-		_, err := r.Newer(t.Context(), seen)
-		wantCooling(t, err, time.Now().Add(15*time.Second))
+		wantSpent(t, r, seen)
 		time.Sleep(14 * time.Minute) // no one asks again: one refresh, and then the usual ones
 		everfreshtest.WantRequests(t, o, 4)
 	})
@@ -156,10 +162,7 @@ func TestNewerBudgetRefillsToItsBurst(t *testing.T) {
 		wantSame(t, r, seen)
 		wantSame(t, r, seen)
 		time.Sleep(10 * time.Minute) // refills no more than two
-		wantSame(t, r, seen)
-		wantSame(t, r, seen)
-		_, err := r.Newer(t.Context(), seen)
-		wantCooling(t, err, time.Now().Add(15*time.Second))
+		wantSpent(t, r, seen)
 	})
 }
 
@@ -223,10 +226,7 @@ func TestNewerDoesNotChargeFailures(t *testing.T) {
 		o.Set(func(o *everfreshtest.Origin) { o.Code = 0 })
 		time.Sleep(600 * time.Millisecond) // it is tried again: too soon for the budget to have refilled
 		everfreshtest.WantRequests(t, o, 3)
-		wantSame(t, r, seen)
-		wantSame(t, r, seen)
-		_, err = r.Newer(t.Context(), seen)
-		wantCooling(t, err, time.Now().Add(15*time.Second))
+		wantSpent(t, r, seen)
 	})
 }
 
@@ -378,10 +378,7 @@ func TestNewerChangeEndsCooling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o)
-		wantSame(t, r, seen)
-		wantSame(t, r, seen)
-		_, err := r.Newer(t.Context(), seen)
-		wantCooling(t, err, time.Now().Add(15*time.Second))
+		wantSpent(t, r, seen)
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "2" })
 		time.Sleep(15*time.Second + time.Millisecond)
 		snap, ok := r.Snapshot(), true
@@ -396,10 +393,7 @@ func TestNewerIsNotChargedForPlannedRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "1"}
 		_, r, seen := newerResource(t, o, everfresh.WithRefreshInterval(time.Hour))
-		wantSame(t, r, seen)
-		wantSame(t, r, seen)
-		_, err := r.Newer(t.Context(), seen)
-		wantCooling(t, err, time.Now().Add(15*time.Second))
+		wantSpent(t, r, seen)
 		time.Sleep(14 * time.Second)
 		o.Set(func(o *everfreshtest.Origin) { o.Delay = 2 * time.Second })
 		if err := r.Refresh(t.Context()); err != nil { // under way when the period ends

@@ -501,14 +501,7 @@ func TestMaxStaleWithAHangingOrigin(t *testing.T) {
 		told := new(everfreshtest.Recorder)
 		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), everfresh.WithMaxStale(10*time.Second), origin.Option())...)
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.SleepUntil(time.Hour + 10*time.Second - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.SleepUntil(time.Hour + 10*time.Second)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, time.Hour+10*time.Second, r)
 		if errs := told.Errors(); len(errs) != 1 || !errors.Is(errs[0], everfresh.ErrStale) {
 			t.Errorf("the sink got %v", errs)
 		}
@@ -548,14 +541,7 @@ func TestConfirmedAfterItWasWithdrawn(t *testing.T) {
 		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
 		first := r.Snapshot()
-		origin.SleepUntil(61*time.Minute - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.SleepUntil(61 * time.Minute)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, 61*time.Minute, r)
 		v, err := r.Get(t.Context())
 		if v != 1 || err != nil || origin.Now() != 65*time.Minute {
 			t.Errorf("%v: Get = %d, %v; want the value when the 304 comes, at 65 min", origin.Now(), v, err)
