@@ -48,22 +48,28 @@ func Prefixes(t testing.TB, s store.Storage) {
 		}
 	}
 	for _, prefix := range append(keys, "\xfe", "\x00", strings.Repeat("\xff", 2000)) {
-		var want, got []string
+		var want []string
 		for _, key := range keys {
 			if strings.HasPrefix(key, prefix) {
 				want = append(want, key)
 			}
 		}
-		for meta, err := range s.List(t.Context(), prefix) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, meta.Key)
-		}
-		if !slices.Equal(got, want) {
+		if got := list(t, s, prefix); !slices.Equal(got, want) {
 			t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
 		}
 	}
+}
+
+// list returns the keys that List yields.
+func list(t testing.TB, s store.Storage, prefix string) (keys []string) {
+	t.Helper()
+	for meta, err := range s.List(t.Context(), prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, meta.Key)
+	}
+	return keys
 }
 
 // ExactConditions checks that no other version is taken for version, which key has.
