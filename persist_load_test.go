@@ -1275,7 +1275,7 @@ func TestLoadOfMany(t *testing.T) {
 		checkSpread(t, o.Requests(), resources/every)
 
 		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
-		o.Forget()
+		o.Take()
 		time.Sleep(11 * time.Minute)
 		synctest.Wait()
 		for _, req := range o.Requests() {

@@ -286,9 +286,9 @@ func TestAllowSeesTheCanonicalURL(t *testing.T) {
 		{"https://a.test/a+b%20c", "https://a.test/a+b%20c", "https://a.test/a+b%20c"},
 	}
 	for _, tt := range tests {
-		web := &redirectWeb{}
+		web := redirectWeb(nil)
 		var asked []string
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()))
+		c := everfreshtest.NewCache(t, web.Option())
 		r := everfreshtest.Register(t, c, tt.raw, everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
 			asked = append(asked, u.String())
 			u.Host, u.Path = "evil.test", "/changed" // it is a copy
@@ -300,7 +300,7 @@ func TestAllowSeesTheCanonicalURL(t *testing.T) {
 		if got := slices.Compact(asked); !slices.Equal(got, []string{tt.policy}) {
 			t.Errorf("%s: the policy saw %q, want %s", tt.raw, got, tt.policy)
 		}
-		if got := redirectURLs(web.taken()); got != tt.sent {
+		if got := redirectURLs(web.Take()); got != tt.sent {
 			t.Errorf("%s: sent %s, want %s", tt.raw, got, tt.sent)
 		}
 		if r.Key() != tt.raw {
@@ -312,19 +312,19 @@ func TestAllowSeesTheCanonicalURL(t *testing.T) {
 // Two spellings are two keys, as in httprc: what is registered is what is looked up.
 func TestVeryLongURL(t *testing.T) {
 	long := "https://a.test/" + strings.Repeat("x/", 25<<10) + "?q=" + strings.Repeat("s3cr3t", 9<<10)
-	web := &redirectWeb{}
+	web := redirectWeb(nil)
 	for _, policies := range [][]everfresh.CacheOption{
 		nil,
 		{everfresh.WithAllow(everfresh.AllowPrefix("https://a.test/x/x"))},
 		{everfresh.WithAllow(everfresh.AllowRegexp(`https://a\.test/.*`))},
 	} {
 		var l everfreshtest.Recorder
-		c := everfreshtest.NewCache(t, append(append(l.Options(), everfresh.WithHTTPClient(web.client())), policies...)...)
+		c := everfreshtest.NewCache(t, append(append(l.Options(), web.Option()), policies...)...)
 		r := everfreshtest.Register(t, c, long, everfresh.Bytes(), everfresh.WithPrefetch(false))
 		if v, err := r.Get(t.Context()); string(v) != "end" || err != nil {
 			t.Fatalf("Get = %q, %.200v", v, err)
 		}
-		if hops := web.taken(); len(hops) != 1 || hops[0].url != long {
+		if hops := web.Take(); len(hops) != 1 || hops[0].URL.String() != long {
 			t.Errorf("%d requests, not the one registered", len(hops))
 		}
 		if !c.IsRegistered(long) || r.Key() != long {
@@ -351,8 +351,8 @@ func TestAllowOfBuiltRequests(t *testing.T) {
 		{"https:", "not absolute"},
 	}
 	for _, tt := range tests {
-		web := &redirectWeb{}
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
+		web := redirectWeb(nil)
+		c := everfreshtest.NewCache(t, web.Option(), everfresh.WithAllow(everfresh.AllowHosts("a.test")))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 			func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 				return http.NewRequestWithContext(ctx, http.MethodPost, tt.url, strings.NewReader("secret"))
@@ -367,7 +367,7 @@ func TestAllowOfBuiltRequests(t *testing.T) {
 		if !errors.Is(err, everfresh.ErrNotAllowed) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error = %v, want ErrNotAllowed with %q", tt.url, err, tt.want)
 		}
-		if hops := web.taken(); len(hops) != 0 {
+		if hops := web.Take(); len(hops) != 0 {
 			t.Errorf("%s: sent to %s", tt.url, redirectURLs(hops))
 		}
 	}
@@ -413,12 +413,12 @@ func TestAllowOfWhatMiddlewareChanged(t *testing.T) {
 		{"https://b.test/", "host not on the list", derived},
 		{"https://u:p@a.test/", "userinfo", same},
 	} {
-		web := &redirectWeb{}
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
+		web := redirectWeb(nil)
+		c := everfreshtest.NewCache(t, web.Option(), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
 			everfresh.WithMiddleware(everfreshtest.Moves(tt.to, tt.ctx)))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
-		hops := web.taken()
+		hops := web.Take()
 		if tt.want == "" {
 			if err != nil || redirectURLs(hops) != tt.to {
 				t.Errorf("%s: %v, sent to %s", tt.to, err, redirectURLs(hops))
@@ -435,14 +435,14 @@ type allowKey struct{}
 
 // Middleware that drops the request's context must not thereby drop the policy.
 func TestAllowWithoutTheContext(t *testing.T) {
-	web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": redirectTo(http.StatusFound, "https://b.test/")}}
+	web := redirectWeb(map[string]http.HandlerFunc{"https://a.test/": redirectTo(http.StatusFound, "https://b.test/")})
 	lost := func(context.Context) context.Context { return context.Background() }
 	for _, to := range []string{"https://a.test/", "https://b.test/"} {
-		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(web.client()), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
+		c := everfreshtest.NewCache(t, web.Option(), everfresh.WithAllow(everfresh.AllowHosts("a.test")),
 			everfresh.WithMiddleware(everfreshtest.Moves(to, lost)))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
-		if got := redirectURLs(web.taken()); strings.Contains(got, "b.test") || err == nil {
+		if got := redirectURLs(web.Take()); strings.Contains(got, "b.test") || err == nil {
 			t.Errorf("went to %s (%v): the policy allows a.test only", got, err)
 		}
 	}

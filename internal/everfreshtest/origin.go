@@ -202,8 +202,11 @@ func (o *Origin) Requests() []Request {
 	return slices.Clone(o.asked)
 }
 
-// Forget makes o forget the requests so far.
-func (o *Origin) Forget() { o.Set(func(o *Origin) { o.asked = nil }) }
+// Take returns the requests since the last call, and forgets them.
+func (o *Origin) Take() (asked []Request) {
+	o.Set(func(o *Origin) { asked, o.asked = o.asked, nil })
+	return asked
+}
 
 // Count returns how many requests there were.
 func (o *Origin) Count() int {
