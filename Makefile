@@ -21,7 +21,8 @@ race: ## the same under the race detector
 
 cover: ## coverage of the root package
 	@mkdir -p $(BIN)
-	go test -coverpkg=. -coverprofile=$(BIN)/cover.out . ./internal/tests/... && go tool cover -func=$(BIN)/cover.out | tail -n 1
+	go test -coverpkg=. -coverprofile=$(BIN)/cover.out . $$(go list ./internal/... | grep /internal/tests/)
+	go tool cover -func=$(BIN)/cover.out | tail -n 1
 
 lint: tools ## linters, all modules
 	for m in $(MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint run -c $(CURDIR)/.golangci.yml ./... && GOWORK=off $(BIN)/staticcheck ./...) || exit 1; done
@@ -44,7 +45,7 @@ bench: ## everything in bench/README.md again
 	cd bench && GOWORK=off go run . && GOWORK=off go run . -table
 
 soak: ## faults over loopback for SOAKTIME
-	EVERFRESH_SOAK=$(SOAKTIME) go test -run '^TestSoak$$' -timeout 0 -v ./internal/tests/faults
+	EVERFRESH_SOAK=$(SOAKTIME) go test -run '^TestSoak$$' -timeout 0 -v ./$$(dirname $$(git grep --untracked -l '^func TestSoak('))
 
 killtest: ## kill a process that writes to a filestore KILLS times
 	go test -run '^TestKill$$' -count=1 -timeout 0 -v ./store/filestore -kills=$(KILLS)
