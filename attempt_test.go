@@ -247,9 +247,7 @@ func TestValidatorsFollowTheValue(t *testing.T) {
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		refresh := func(what, wantETag, wantSince string) {
 			t.Helper()
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			if etag, since := origin.last(); etag != wantETag || since != wantSince {
 				t.Errorf("%s: validators %q, %q; want %q, %q", what, etag, since, wantETag, wantSince)
 			}
@@ -289,9 +287,7 @@ func TestConditionalAfterFailures(t *testing.T) {
 					}
 				}
 				origin.set(func(o *condOrigin) { o.code = 0 })
-				if err := r.Refresh(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				everfreshtest.Refresh(t, r)
 				if etag, _ := origin.last(); etag != `"v1"` {
 					t.Errorf("validator %q after the failures", etag)
 				}

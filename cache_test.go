@@ -420,9 +420,7 @@ func TestCloseWaitsForStuckStorageFiveSeconds(t *testing.T) {
 		c := everfresh.NewCache(context.WithoutCancel(t.Context()), everfresh.WithStorage(s), o.Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		for range 3 { // one record is being written, another waits for that
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			synctest.Wait()
 		}
 		closed := make(chan error, 1)
@@ -986,9 +984,7 @@ func TestRegisterRefusesWhatItCannotServe(t *testing.T) {
 func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
 	c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("v"))))
 	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
-	if err := r.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Ready(t, r)
 	if err := c.Register("https://b.test/"); err != nil {
 		t.Fatal(err)
 	}

@@ -456,9 +456,7 @@ func TestFetchBeforeAJumpIsNoticed(t *testing.T) {
 		origin.SleepUntil(at)
 		clock.jump(2 * time.Hour)
 		origin.SleepUntil(at + 10*time.Second)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		fetched := origin.Now()
 		fetches := len(origin.Times("/token"))
 		origin.SleepUntil(at + 2*clockNotice)
@@ -578,9 +576,7 @@ func TestVersionsGrowWhenTheClockIsSetBack(t *testing.T) {
 		last := r.Snapshot().Version
 		for range 3 {
 			clock.jump(-24 * time.Hour)
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			v := r.Snapshot().Version
 			if v <= last {
 				t.Errorf("version %d after %d", v, last)

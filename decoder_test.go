@@ -158,9 +158,7 @@ func TestValueMayChangeItsType(t *testing.T) {
 		o := everfreshtest.NewBody("{}")
 		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithStorage(new(store.Memory)))
 		r := everfreshtest.Register(t, c, originURL, everfresh.JSON[any]())
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		for _, tt := range []struct {
 			text string
 			want any
@@ -173,9 +171,7 @@ func TestValueMayChangeItsType(t *testing.T) {
 			{"true", true},
 		} {
 			o.Set(func(o *everfreshtest.Origin) { o.Body = tt.text })
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			if v, ok := r.Peek(); !reflect.DeepEqual(v, tt.want) || !ok {
 				t.Errorf("%s: Peek = %#v, %t", tt.text, v, ok)
 			}
@@ -206,9 +202,7 @@ func TestBytesMayBeKept(t *testing.T) {
 		first, _ := r.Get(t.Context())
 		for _, text := range []string{"two", "3", "four"} {
 			o.Set(func(o *everfreshtest.Origin) { o.Body = text })
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 		}
 		if string(first) != "one" {
 			t.Errorf("the first value is %q now", first)
@@ -297,9 +291,7 @@ func TestDecoderRunsOnceForEqualBytes(t *testing.T) {
 		})
 		for i, etag := range []string{"", "", `"e"`, `"e"`} {
 			o.Set(func(o *everfreshtest.Origin) { o.Header.Set("Etag", etag) })
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			if v, _ := r.Peek(); v != 1 || runs != 1 {
 				t.Errorf("after %d refreshes: decoded %d times", i+1, runs)
 			}
@@ -454,9 +446,7 @@ func TestReceived(t *testing.T) {
 		first := r.Snapshot()
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		time.Sleep(7 * time.Second)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		second := r.Snapshot()
 		if err := r.Invalidate(t.Context(), second.Version); err != nil {
 			t.Fatal(err)

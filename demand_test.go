@@ -24,9 +24,7 @@ func newerResource(t *testing.T, o *everfreshtest.Origin, opts ...everfresh.Regi
 	t.Helper()
 	c := everfreshtest.NewCache(t, everfresh.WithJitter(0), o.Option())
 	r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, opts...)
-	if err := r.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Ready(t, r)
 	synctest.Wait()
 	return c, r, r.Snapshot()
 }
@@ -69,9 +67,7 @@ func TestNewerReturnsNewerVersionAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Delay: time.Second}
 		c, r, first := newerResource(t, o)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		second := r.Snapshot()
 		if second.Version <= first.Version {
 			t.Fatalf("versions %d, then %d", first.Version, second.Version)
@@ -251,9 +247,7 @@ func TestNewerJoinsParkedFlight(t *testing.T) {
 		o, slow := &everfreshtest.Origin{Body: "5"}, &everfreshtest.Origin{Delay: time.Minute}
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithWorkers(1))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithRefreshInterval(time.Hour))
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		seen := r.Snapshot()
 		time.Sleep(time.Hour - time.Second)
 		busy := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number, slow.Option(), everfresh.WithTimeout(time.Hour))
@@ -441,9 +435,7 @@ func TestNewerWaitsForReplacedOptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		seen := r.Snapshot()
 		o.Set(func(o *everfreshtest.Origin) { o.Delay = time.Second })
 		time.AfterFunc(500*time.Millisecond, func() {
@@ -602,9 +594,7 @@ func TestInvalidateAsksUnconditionally(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "5", ETag: `"5"`}
 		_, r, seen := newerResource(t, o)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		if o.Last().Header.Get("If-None-Match") != `"5"` {
 			t.Fatal("a refresh should be conditional")
 		}
@@ -697,9 +687,7 @@ func TestInvalidateRemovesTheStoredRecord(t *testing.T) {
 		o := &everfreshtest.Origin{Delay: time.Second}
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		synctest.Wait()
 		if n := newerStored(t, &mem); n != 1 {
 			t.Fatalf("records = %d, want 1", n)
@@ -710,9 +698,7 @@ func TestInvalidateRemovesTheStoredRecord(t *testing.T) {
 		if n := newerStored(t, &mem); n != 0 {
 			t.Errorf("records = %d after Invalidate, want 0", n)
 		}
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		synctest.Wait()
 		if n := newerStored(t, &mem); n != 1 {
 			t.Errorf("records = %d after the next value, want 1", n)
@@ -880,9 +866,7 @@ func TestWatchGivesSlowConsumerTheNewest(t *testing.T) {
 				break // a consumer may leave
 			}
 			for range 10 { // others refresh meanwhile
-				if err := r.Refresh(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				everfreshtest.Refresh(t, r)
 			}
 		}
 		if want := []int{1, 11, 21}; !slices.Equal(seen, want) {

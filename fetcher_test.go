@@ -69,9 +69,7 @@ func TestConditionalRequests(t *testing.T) {
 			if h := origin.Last().Header; len(tt.opts) == 0 && (h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "") {
 				t.Errorf("first request is conditional: %v", h)
 			}
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			h := origin.Last().Header
 			if got := strings.Join(h.Values("If-None-Match"), "|"); got != tt.match {
 				t.Errorf("If-None-Match = %q, want %q", got, tt.match)
@@ -103,9 +101,7 @@ func TestNotModifiedUpdatesValidators(t *testing.T) {
 	}
 	before := r.Snapshot()
 	for _, want := range []string{`"1"`, `"2"`, `"2"`} {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		h := origin.Last().Header
 		if h.Get("If-None-Match") != want || h.Get("If-Modified-Since") == "" {
 			t.Errorf("validators = %q, %q, want %s and the date", h.Get("If-None-Match"), h.Get("If-Modified-Since"), want)
@@ -273,9 +269,7 @@ func TestBuiltRequest(t *testing.T) {
 			return req, err
 		}))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 	}
 	if !slices.Equal(prevs, []string{"none", "a"}) {
 		t.Errorf("prev = %q", prevs)

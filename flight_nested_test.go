@@ -282,9 +282,7 @@ func TestNestedGetOfOwnValueIsNoCycle(t *testing.T) {
 			}
 			return nestedOf(&a)(ctx)
 		})
-		if err := a.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, a)
 		again.Store(true)
 		if err := a.Refresh(t.Context()); err != nil {
 			t.Errorf("Refresh = %v", err)
@@ -327,9 +325,7 @@ func TestNestedGetOfReadyValueDoesNotWait(t *testing.T) {
 		o := &everfreshtest.Origin{}
 		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithMaxPerHost(1))
 		b := add(c, "https://one.test/b", nestedNothing)
-		if err := b.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, b)
 		a := add(c, "https://two.test/a", nestedOf(&b))
 		stuck := &everfreshtest.Origin{Hang: true}
 		hanging := everfreshtest.Register(t, c, "https://one.test/hanging", everfresh.Bytes(), stuck.Option())

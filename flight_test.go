@@ -24,9 +24,7 @@ func TestReadyValueIsReadWhileItsRefreshHangs(t *testing.T) {
 		o := &everfreshtest.Origin{Body: "7"}
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithRefreshInterval(time.Minute))
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		o.Set(func(o *everfreshtest.Origin) { o.Hang = true })
 		time.Sleep(61 * time.Second)
 		if now, _ := o.Busy(); now != 1 || !r.Status().Fetching {
@@ -267,9 +265,7 @@ func TestFailedRefreshKeepsTheValue(t *testing.T) {
 		o := &everfreshtest.Origin{}
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
 		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusBadGateway })
 		err := r.Refresh(t.Context())
 		if re := everfreshtest.RefreshError(t, err); !re.Stale || errors.Is(err, everfresh.ErrNotReady) {
@@ -680,9 +676,7 @@ func TestConcurrentRefreshesOfHealthyOriginReturn(t *testing.T) {
 				c := everfreshtest.NewCache(t, everfresh.WithWorkers(tt.workers), everfresh.WithJitter(0), o.Option())
 				r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithRefreshInterval(time.Minute))
 				other := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number)
-				if err := c.Ready(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				everfreshtest.Ready(t, c)
 				refreshAll(t, r, tt.calls, nil)
 				refreshAll(t, other, tt.calls, nil)
 				before := o.Count()
@@ -733,9 +727,7 @@ func TestConcurrentRefreshesReturnInRealTime(t *testing.T) {
 					_, _ = w.Write([]byte(strconv.FormatInt(n.Load(), 10)))
 				})))
 			r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
-			if err := r.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Ready(t, r)
 			refreshAll(t, r, tt.calls, gate)
 			other := everfreshtest.Register(t, c, "https://b.test/open", everfreshtest.Number)
 			refreshAll(t, other, tt.calls, nil)

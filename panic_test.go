@@ -418,9 +418,7 @@ func TestPanicOfStorageWhileQuarantining(t *testing.T) {
 		var l everfreshtest.Recorder
 		o := &everfreshtest.Origin{}
 		s, r := panicStorage(t, &l, o, func(*everfreshtest.Hooked) {})
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, r)
 		synctest.Wait()
 		for m, err := range s.List(t.Context(), "") { // the only record is damaged
 			if err != nil {

@@ -267,7 +267,7 @@ func TestLoadKeepsNextRefresh(t *testing.T) {
 						o.Set(func(o *everfreshtest.Origin) {
 							o.Header = everfreshtest.NewBody("", append(tt.confirmed, "Etag", `"e"`)...).Header
 						})
-						storedRefresh(t, r)
+						everfreshtest.Refresh(t, r)
 					}
 					if run == 0 {
 						want = time.Now().Add(tt.next)
@@ -295,9 +295,7 @@ func TestLoadKeepsResourcesApart(t *testing.T) {
 			for i := range n {
 				everfreshtest.Register(t, c, originURL+strconv.Itoa(i), everfresh.Bytes())
 			}
-			if err := c.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Ready(t, c)
 			due := map[time.Time]int{}
 			for st := range c.All() {
 				due[st.Next.Round(time.Second)]++
@@ -471,9 +469,7 @@ func TestLoadConfirmsTokenToItsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Minute)
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			if snap := r.Snapshot(); !snap.ServeUntil.Equal(end) {
 				t.Errorf("served until %v, want %v", snap.ServeUntil, end)
 			}
@@ -617,9 +613,7 @@ func TestLoadKeepsVersion(t *testing.T) {
 			t.Errorf("version %d after the same bytes, was %d: %+v", snap.Version, rec.Version, snap)
 		}
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "changed" })
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		if got := r.Snapshot().Version; got <= rec.Version {
 			t.Errorf("version %d of the new value is not above %d", got, rec.Version)
 		}
@@ -723,9 +717,7 @@ func TestLoadKeepsTheRule(t *testing.T) {
 		if after := r.Status(); after.Freshness != before.Freshness || after.Lifetime != before.Lifetime {
 			t.Errorf("freshness %q, lifetime %v; before the restart %q, %v", after.Freshness, after.Lifetime, before.Freshness, before.Lifetime)
 		}
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		if after := r.Status(); !after.Next.Equal(time.Now().Add(2 * time.Hour)) {
 			t.Errorf("after a 304 without fields: next refresh in %v (%s), want in 2h", time.Until(after.Next), after.Freshness)
 		}
@@ -924,9 +916,7 @@ func TestLoadKeepsUnknownFields(t *testing.T) {
 		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), originURL, everfresh.Bytes())
 		for _, body := range []string{"old", "new"} { // a 304, then a 200
 			o.Set(func(o *everfreshtest.Origin) { o.Body = body; o.Header.Set("Etag", `"`+body+`"`) })
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			synctest.Wait()
 			item, err := mem.Load(t.Context(), recordName(originURL))
 			if err != nil || !bytes.Contains(recordHeaderOf(t, item.Value), []byte(`"rotated":{"by":"newer"}`)) || !bytes.Contains(item.Value, []byte(body)) {

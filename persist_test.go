@@ -33,13 +33,6 @@ func storedNames(t testing.TB, s store.Storage) (names []string) {
 	return names
 }
 
-func storedRefresh(t testing.TB, r *everfresh.Resource[[]byte]) {
-	t.Helper()
-	if err := r.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // slowFirst makes the first call slow.
 func slowFirst(d time.Duration) func(context.Context, string) error {
 	var others atomic.Bool
@@ -127,7 +120,7 @@ func TestValidatorThatIsNoText(t *testing.T) {
 			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 			getValue(t, r)
 			if run == 1 {
-				storedRefresh(t, r)
+				everfreshtest.Refresh(t, r)
 			}
 			if errs := storageErrors(t, &l); len(errs) != 0 {
 				t.Errorf("reported %v", errs)
@@ -238,15 +231,13 @@ func TestStoreDelaysNoReader(t *testing.T) {
 		for i := range rs {
 			rs[i] = everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
 		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, c)
 		synctest.Wait()
 		s.OnStore(everfreshtest.Stuck)
 		start := time.Now()
 		for _, r := range rs {
 			getValue(t, r)
-			storedRefresh(t, r)
+			everfreshtest.Refresh(t, r)
 			if _, err := c.Get(t.Context(), r.Key()); err != nil {
 				t.Error(err)
 			}
@@ -297,7 +288,7 @@ func TestSlowStoreGetsNewestRecord(t *testing.T) {
 				const last = 20
 				for i := range last {
 					o.Set(func(o *everfreshtest.Origin) { o.Body = strconv.Itoa(i + 1) })
-					storedRefresh(t, r)
+					everfreshtest.Refresh(t, r)
 					time.Sleep(time.Second)
 				}
 				time.Sleep(20 * time.Second)
@@ -387,7 +378,7 @@ func TestCloseStoresNewestRecord(t *testing.T) {
 		getValue(t, r)
 		synctest.Wait()
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
-		storedRefresh(t, r)
+		everfreshtest.Refresh(t, r)
 		everfreshtest.Close(t, c)
 		if rec := recordOf(t, s.Storage, originURL); rec == nil || string(rec.Body) != "two" {
 			t.Errorf("stored %v, want the newest record", rec)
@@ -473,7 +464,7 @@ func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
 		getValue(t, r)
 		old := r.Snapshot().Version
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
-		storedRefresh(t, r)
+		everfreshtest.Refresh(t, r)
 		synctest.Wait()
 		if err := r.Invalidate(t.Context(), old); err != nil {
 			t.Error(err)
@@ -669,7 +660,7 @@ func TestTwoCachesOnOneStore(t *testing.T) {
 		}
 		o.Set(func(o *everfreshtest.Origin) { o.Body = "two" })
 		time.Sleep(time.Minute)
-		storedRefresh(t, rb)
+		everfreshtest.Refresh(t, rb)
 		synctest.Wait()
 		if v, _ := ra.Peek(); string(v) != "one" {
 			t.Errorf("the first cache: Peek = %q, without a refresh", v)
@@ -700,7 +691,7 @@ func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
 				rb := everfreshtest.Register(t, b, originURL, everfresh.Bytes())
 				getValue(t, rb)
 				o.Set(func(o *everfreshtest.Origin) { o.Body = other; o.Header.Set("Etag", `"`+other+`"`) })
-				storedRefresh(t, rb)
+				everfreshtest.Refresh(t, rb)
 				synctest.Wait()
 				o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 				time.Sleep(time.Second)
@@ -728,7 +719,7 @@ func TestStoreNotAskedAgain(t *testing.T) {
 		c := everfreshtest.NewCache(t, everfresh.WithStorage(s), o.Option())
 		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 		getValue(t, r)
-		storedRefresh(t, r)
+		everfreshtest.Refresh(t, r)
 		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
 			t.Error(err)
 		}
@@ -767,9 +758,7 @@ func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 		o.Set(func(o *everfreshtest.Origin) {
 			o.Header = http.Header{"Etag": {`"e"`}, "Cache-Control": {"max-age=60"}, "Date": {"Sat, 01 Jan 2000 00:40:00 GMT"}}
 		})
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		o.Set(func(o *everfreshtest.Origin) { o.Header.Set("Content-Type", "text/plain") }) // stays from the 200
 		check("after a 304", start.Add(40*time.Minute))
 	})

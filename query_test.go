@@ -212,9 +212,7 @@ func TestCachePurge(t *testing.T) {
 			c := everfreshtest.NewCache(t, opts...)
 			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithPriority(store.Low))
 			important := everfreshtest.Register(t, c, originURL+"2", everfresh.Bytes(), everfresh.WithPriority(store.High))
-			if err := c.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Ready(t, c)
 			synctest.Wait() // stored
 			before, importantBefore := r.Snapshot(), important.Snapshot()
 			time.Sleep(time.Second)
@@ -358,9 +356,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 			}
 			everfreshtest.Register(t, c, key, everfresh.Bytes())
 		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, c)
 		quarantined := 0
 		for _, err := range mem.List(t.Context(), "quarantine.") {
 			if err != nil {

@@ -336,9 +336,7 @@ func TestRedirectKeepsTheEnginesValidators(t *testing.T) {
 	c := everfreshtest.NewCache(t, append(l.Options(), web.Option(), everfresh.WithHeader("X-Api-Key", "s"))...)
 	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 	}
 	last := web.Take()[3]
 	want := http.Header{"Accept-Encoding": {"gzip"}, "If-None-Match": {`"1"`}, "If-Modified-Since": {"Sat, 01 Jan 2000 00:00:00 GMT"}}
@@ -503,9 +501,7 @@ func TestRedirectLeavesTheResourceAlone(t *testing.T) {
 	c := everfreshtest.NewCache(t, web.Option())
 	r := everfreshtest.Register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		if got := redirectURLs(web.Take()); got != from+" https://b.test/1" {
 			t.Errorf("went to %s", got)
 		}

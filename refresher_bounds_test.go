@@ -466,9 +466,7 @@ func TestStaleIsForgotten(t *testing.T) {
 			t.Errorf("Refresh: %v, want ErrStale", err)
 		}
 		dead.Store(false)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		dead.Store(true)
 		synctest.Wait()
 		before := len(told.Errors())

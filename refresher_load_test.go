@@ -320,9 +320,7 @@ func TestFirstFetchDoesNotWaitForTheWindow(t *testing.T) {
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		if now := origin.Now(); now != time.Minute+time.Second {
 			t.Errorf("served after %v", now-time.Minute-time.Second)
 		}

@@ -444,9 +444,7 @@ func TestRefreshDoesNotStarveOthers(t *testing.T) {
 		everfreshtest.Register(t, c, "https://a.test/2", everfresh.Bytes(), everfresh.WithRefreshInterval(5*time.Second))
 		for range 60 {
 			time.Sleep(time.Second)
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 		}
 		synctest.Wait()
 		everfreshtest.WantTimes(t, "the forced one", origin.Times("/1"), everfreshtest.Every(time.Second, time.Minute))
@@ -531,9 +529,7 @@ func TestRefreshMovesTheNextOne(t *testing.T) {
 		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), origin.Option())
 		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		origin.SleepUntil(59 * time.Minute)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 		origin.SleepUntil(3 * time.Hour)
 		everfreshtest.WantTimes(t, "refreshed", origin.Times("/"), []time.Duration{
 			0, 59 * time.Minute, 119 * time.Minute, 179 * time.Minute,

@@ -831,9 +831,7 @@ func TestCalledOffExchangeKeepsConnections(t *testing.T) {
 	accepted.Store(0)
 	second := everfreshtest.Register(t, c, "http://"+addr+"/2", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 3 {
-		if err := second.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, second)
 	}
 	if got := accepted.Load(); got > 1 {
 		t.Errorf("3 exchanges used %d connections, want 1", got)

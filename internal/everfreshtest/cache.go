@@ -40,6 +40,22 @@ func Register[T any](t testing.TB, c *everfresh.Cache, url string, d everfresh.D
 	return r
 }
 
+// Refresh refreshes r, which must succeed.
+func Refresh(t testing.TB, r interface{ Refresh(context.Context) error }) {
+	t.Helper()
+	if err := r.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ready waits for the first value of a resource, or of all resources of a cache.
+func Ready(t testing.TB, r interface{ Ready(context.Context) error }) {
+	t.Helper()
+	if err := r.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Number is a decoder of the answers of an [Origin] that numbers them.
 func Number(ctx context.Context, resp *http.Response) (int, error) {
 	text, err := everfresh.Bytes()(ctx, resp)

@@ -91,9 +91,7 @@ func TestDurableChild(t *testing.T) {
 	s := open(t, os.Getenv(durableDir))
 	c := everfreshtest.NewCache(t, everfresh.WithStorage(s))
 	durableHandles(t, c, os.Getenv(durableOrigin))
-	if err := c.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Ready(t, c)
 	for n := 0; n < durableResources; {
 		n = 0
 		for range c.Records(t.Context(), everfresh.Query{}) {

@@ -104,9 +104,7 @@ func contractNewResource(t *testing.T) {
 func contractReadyThenRead(t *testing.T) {
 	o := everfreshtest.NewOrigin(everfreshtest.Slow(time.Second, "x"))
 	r := contractTyped(t, o)
-	if err := r.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Ready(t, r)
 	everfreshtest.WantElapsed(t, o.Start, time.Second)
 	contractPeek(t, r, "x")
 	if v, err := r.Get(t.Context()); string(v) != "x" || err != nil {
@@ -233,9 +231,7 @@ func contractConstantInterval(t *testing.T) {
 	r := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), other.Option())
 	for range 6 * 3600 {
 		time.Sleep(time.Second)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 	}
 	synctest.Wait()
 	for i, at := range o.Times("") {
@@ -431,9 +427,7 @@ func contractBodyLimit(t *testing.T) {
 	const limit = 10 << 20 // the default
 	o := everfreshtest.NewOrigin(everfreshtest.Text("good"))
 	r := contractTyped(t, o)
-	if err := r.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Ready(t, r)
 	o.Say(everfreshtest.Text(strings.Repeat("x", limit+1)))
 	everfreshtest.WantIs(t, r.Refresh(t.Context()), everfresh.ErrTooLarge)
 	contractPeek(t, r, "good")
@@ -450,9 +444,7 @@ func contractZeroIsNotReady(t *testing.T) {
 		t.Errorf("Peek = %v, %v; Snapshot = %v", v, ok, r.Snapshot())
 	}
 	o.Say(everfreshtest.Text("")) // the zero value, and ready
-	if err := r.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	everfreshtest.Refresh(t, r)
 	if v, ok := r.Peek(); len(v) != 0 || !ok || r.Snapshot() == nil {
 		t.Errorf("Peek = %v, %v; Snapshot = %v", v, ok, r.Snapshot())
 	}

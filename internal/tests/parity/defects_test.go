@@ -246,9 +246,7 @@ func TestDefectUnregisteredIsFreed(t *testing.T) {
 		for i := range 100 {
 			url := contractURL + strconv.Itoa(i)
 			r := everfreshtest.Register(t, c, url, everfresh.Bytes(), everfresh.WithRefreshInterval(24*time.Hour))
-			if err := r.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Ready(t, r)
 			handles = append(handles, weak.Make(r))
 		}
 		for i := range 100 {
@@ -284,9 +282,7 @@ func TestDefectCostOfManyResources(t *testing.T) {
 		for i := range many {
 			everfreshtest.Register(t, c, fmt.Sprintf("https://host%d.test/%d", i%100, i), everfresh.Bytes())
 		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, c)
 		everfreshtest.Register(t, c, contractURL, everfresh.Bytes(), everfresh.WithRefreshInterval(time.Second), o.Option())
 		o.SleepUntil(10 * time.Minute)
 		if n := o.Count(); n < 500 {
@@ -382,9 +378,7 @@ func TestDefectSlowNeighbours(t *testing.T) {
 		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Slow(1500*time.Millisecond, "x"))))
 		other := everfreshtest.Register(t, c, "https://b.test/", everfresh.Bytes(), fast.Option())
 		same := everfreshtest.Register(t, c, "https://a.test/fast", everfresh.Bytes(), fast.Option())
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Ready(t, c)
 		for i := range 12 {
 			everfreshtest.Register(t, c, contractURL+strconv.Itoa(i), everfresh.Bytes())
 		}
