@@ -63,11 +63,11 @@ func Prefixes(t testing.TB, s store.Storage) {
 // list returns the keys that List yields.
 func list(t testing.TB, s store.Storage, prefix string) (keys []string) {
 	t.Helper()
-	for meta, err := range s.List(t.Context(), prefix) {
+	for info, err := range s.List(t.Context(), prefix) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys = append(keys, meta.Key)
+		keys = append(keys, info.Key)
 	}
 	return keys
 }
