@@ -5,10 +5,11 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 FUZZTIME := 30s
+TARGET := .
 SOAKTIME := 30m
 KILLS := 1000
 
-.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants tools check
+.PHONY: help test race cover lint fix tidy fuzz interop bench soak killtest mutants words tools modules check
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -25,7 +26,7 @@ cover: ## coverage of the root package
 	go tool cover -func=$(BIN)/cover.out | tail -n 1
 
 lint: tools ## linters, all modules
-	for m in $(MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint run -c $(CURDIR)/.golangci.yml ./... && GOWORK=off $(BIN)/staticcheck ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && GOWORK=off $(BIN)/golangci-lint run --timeout 0 -c $(CURDIR)/.golangci.yml ./... && GOWORK=off $(BIN)/staticcheck ./...) || exit 1; done
 
 fix: ## what go fix would modernize; nothing, if all is well
 	go fix -diff ./...
@@ -33,10 +34,8 @@ fix: ## what go fix would modernize; nothing, if all is well
 tidy: ## go.mod files that are not tidy
 	for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff) || exit 1; done
 
-fuzz: ## every fuzz target for FUZZTIME
-	go list ./... | while read p; do \
-	  go test -list '^Fuzz' $$p | grep '^Fuzz' | while read f; do \
-	    go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done || exit 1; done
+fuzz: ## every fuzz target for FUZZTIME, or those that match TARGET
+	.ci/fuzz $(FUZZTIME) '$(TARGET)'
 
 interop: ## other people's tests and programs against everfresh
 	cd interop && GOWORK=off go test ./...
@@ -53,11 +52,17 @@ killtest: ## kill a process that writes to a filestore KILLS times
 mutants: ## the hand-made mutations that tests must catch
 	go run ./internal/mutants
 
-tools:
+words: ## the words that this project does not use, in code, docs and errors
+	@go run ./internal/words
+
+tools: ## linters at the versions above, into .bin
 	@mkdir -p $(BIN)
 	@test -x $(BIN)/golangci-lint || GOWORK=off GOBIN=$(BIN) go install $(GOLANGCI)
 	@test -x $(BIN)/staticcheck || GOWORK=off GOBIN=$(BIN) go install $(STATICCHECK)
 	@test -x $(BIN)/govulncheck || GOWORK=off GOBIN=$(BIN) go install $(VULNCHECK)
+
+modules: # the folders of all modules, for .ci/run
+	@echo $(MODULES)
 
 check: ## all that CI checks
 	.ci/run

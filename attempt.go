@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"maps"
 	"net/http"
@@ -13,173 +12,249 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
-	"github.com/everfresh-go/everfresh/internal/rfc9111"
 	"github.com/everfresh-go/everfresh/internal/weburl"
 )
 
-// An attempt is what one stage of a flight works with: its entry as it was when the
-// stage began.
+// An attempt does the work of one stage of a flight: it builds the request, fetches, or
+// decodes. It has a copy of what it needs of its entry, as the entry was when the stage
+// began, and its result is out. It takes no lock and changes nothing of the entry.
+//
+// The context of the callbacks holds the attempt, so that packages of this module can speak
+// with the refresh; see package refreshctx.
 type attempt struct {
-	source
-	exchange exchange
-	req      *http.Request
-	meta     *meta              // nil before the first value
-	kept     any                // the value that is served, for holder.renew; nil if none
-	ctx      context.Context    //nolint:containedctx // Lives as long as the stage, which is one function call.
-	release  context.CancelFunc // must be called when the stage ends
-	slow     atomic.Bool        // the body's watchdog called release
-	out      outcome
+	// hopPolicy says which URLs the request may go to, and what may go with it.
+	hopPolicy
+
+	// What the attempt is for. It is not changed.
+	key      string // as the entry has it
+	host     string // the origin of the registered URL
+	source   *source
+	info     *valueInfo // nil before the first value
+	current  any        // the value that is served, for holder.touch; nil if none
+	maker    maker
+	refetch  bool // unconditionally, and decode even the same bytes
+	failures int  // in a row before this one
+	now      clock
+	// avoidReuse makes the next exchanges with an origin use new connections.
+	avoidReuse func(origin string)
+
+	// How long it may take.
+	ctx     context.Context    //nolint:containedctx // Lives as long as the stage, which is one function call.
+	release context.CancelFunc // must be called when the stage ends
+	slow    atomic.Bool        // the body's watchdog called release
+	// What callbacks told it, and what it tells them.
+	pace time.Duration // the delay after an error that does not say when to try again; 0: the back-off
+	at   time.Time     // when the answer was received; set before the decoder runs
+
+	// What the stages hand on to each other.
+	req  *http.Request  // what build made; nil: GET of the registered URL
+	resp *http.Response // what fetch brought for decode
+	out  outcome
 }
 
-// build calls the user's request function.
-func (a *attempt) build() (req *http.Request, err error) {
+// start presets the outcome for a callback that never returns.
+func (a *attempt) start(op string) {
+	a.out.op, a.out.sent, a.out.err = op, a.now.wall(), errCallbackEnded
+}
+
+// guard runs one step of the attempt and turns a panic into its error. If a callback ends
+// the goroutine, the outcome is what start preset.
+func (a *attempt) guard(step func() error) {
+	a.out.err = errCallbackEnded
 	defer func() {
 		if v := recover(); v != nil {
-			req, err = nil, recovered(v)
+			a.out.err = recovered(v)
 		}
 	}()
-	req, err = a.cfg.request(a.ctx, a.exchange.prev())
-	if err == nil && req == nil {
-		return nil, errors.New("the request function returned no request")
-	}
-	if err != nil {
-		return nil, redactForeign(err)
-	}
-	return req, a.exchange.permit(req.URL)
+	a.out.err = step()
 }
 
-// distrust makes the host get new connections if the body broke off. One that came, but
-// was refused, says nothing of the connection; nor does a refresh that was called off.
-func (a *attempt) distrust(err error) {
-	for _, refusal := range []error{body.ErrTooLarge, body.ErrEmpty, body.ErrUnframed, body.ErrEncoding} {
-		if errors.Is(err, refusal) {
-			return
+// build has the user's function make the request. Its URL must pass the policies, as the
+// registered one did.
+func (a *attempt) build() {
+	a.start("request")
+	a.out.received = a.out.sent
+	a.guard(func() error {
+		req, err := a.source.cfg.request(a.ctx, a.maker.snapshotAny())
+		if err == nil && req == nil {
+			return errors.New("the request function returned no request")
 		}
-	}
-	if errors.Is(a.ctx.Err(), context.Canceled) && !a.slow.Load() {
-		return
-	}
-	f := a.exchange.flight
-	f.e.cache.fetcher.distrust(f.lane())
+		if err != nil {
+			return redactForeign(err)
+		}
+		a.req = req
+		return a.permit(req.URL)
+	})
 }
 
-// An outcome is what an attempt brought.
-type outcome struct {
-	op      string // what failed
-	err     error
-	failure *RefreshError // err as it is reported
-
-	code         int
-	header       http.Header
-	sent         time.Time
-	received     time.Time
-	receivedMono int64 // the same on the cache's monotonic clock
-	body         []byte
-	hash         uint64
-	size         int
-	same         bool // the origin confirmed the present value, by a 304 or by its bytes
-	unread       bool // by a 304
-	replace      bool // value is to be published
-	value        any
-	hardEnd      time.Time // of value
-	next         time.Time // when the resource is asked for again
+// fetch sends the request and reads the whole answer into memory, so that decode has only
+// the value to make, and an answer that breaks off replaces nothing.
+func (a *attempt) fetch() {
+	a.start("fetch")
+	a.guard(a.exchange)
 }
 
-// run does the attempt. It does not panic, whatever the callbacks do.
-func (a *attempt) run(now func() (wall, mono int64)) {
-	out := &a.out
-	wall, _ := now()
-	out.op, out.sent, out.err = "fetch", wallTime(wall), errCallbackEnded
-	defer func() {
-		if v := recover(); v != nil {
-			out.err = recovered(v)
-		}
-		out.err = a.exchange.steer(out.err)
-		if out.err != nil && out.received.IsZero() {
-			out.receive(now())
-		}
-	}()
+// exchange is fetch without the guard.
+func (a *attempt) exchange() error {
+	// Send the request. Its context ends the exchange and the reading of the body.
 	req, err := a.request()
 	if err != nil {
-		out.err = err
-		return
+		return err
 	}
-	resp, err := a.fetcher.Fetch(req)
+	resp, err := a.source.fetcher.Fetch(req)
 	if err != nil {
-		out.err = a.cause(err)
-		return
+		return a.cause(err)
 	}
 	if resp == nil {
-		out.err = errors.New("the fetcher returned neither response nor error")
-		return
+		return errors.New("the fetcher returned neither response nor error")
 	}
-	out.receive(now())
+	out := &a.out
+	out.receive(a.now())
 	out.code, out.header = resp.StatusCode, resp.Header
+	// Find out what the answer says about the value. From here on the answer has a time, so
+	// that its freshness counts from when it came, not from when it is published.
 	switch {
+	// A 304 confirms the value, if we have asked for that. Its expiry does not change.
 	case out.code == http.StatusNotModified && a.conditional():
 		a.drain(resp)
-		out.same, out.unread, out.hardEnd = true, true, wallTime(a.meta.hardEnd)
-		out.err = out.ended()
+		out.same, out.notModified, out.expiresAt = true, true, wallTime(a.info.expiresAt)
+		return out.checkExpiry()
+	// A 200, or a 203 from a proxy that changed it, has a body.
 	case out.code == http.StatusOK, out.code == http.StatusNonAuthoritativeInfo:
 		if resp.Request == nil {
 			resp.Request = req
 		}
-		out.err = a.read(resp, out)
+		return a.read(resp)
+	// Everything else is a failure, whatever its headers say.
 	default:
 		a.drain(resp)
-		out.err = &StatusError{Code: out.code, Header: resp.Header}
+		return &StatusError{Code: out.code, Header: resp.Header}
 	}
 }
 
-// receive notes when the answer came.
-func (out *outcome) receive(wall, mono int64) {
-	out.received, out.receivedMono = wallTime(wall), mono
+// read reads the body of a good response and compares it with the last one.
+func (a *attempt) read(resp *http.Response) error {
+	a.out.op = "read"
+	data, err := body.Read(a.ctx, a.tooSlow, resp, a.bodyLimits())
+	if err != nil {
+		a.distrustConn(err)
+		return a.cause(err)
+	}
+	a.out.body, a.out.hash = data, bodyHash(data)
+	// The same bytes are the same value, unless it is to be decoded again.
+	equal := a.info != nil && a.info.hash == a.out.hash && a.info.size == sizeOf(data)
+	a.out.same = equal && !a.refetch
+	a.resp = resp
+	return nil
 }
 
-// cameAt returns when the answer came, on the monotonic clock. If the machine slept since,
-// that clock stood still, and it was before.
-func (out *outcome) cameAt(wall, mono int64) int64 {
-	slept := (wall - wallNanos(out.received)) - (mono - out.receivedMono)
-	if slept > int64(jumpSlack) {
-		return out.receivedMono - slept
+// needsDecoding reports whether the answer has a body from which a value must be made. Equal
+// bytes are the value that is served already, unless the value has an expiry of its own,
+// which the decoder may know better now.
+func (a *attempt) needsDecoding() bool {
+	if a.out.err != nil || a.resp == nil {
+		return false
 	}
-	return out.receivedMono
+	return !a.out.same || a.current == nil || a.info.expiresAt != 0
 }
 
-// cause tells a refresh that its own timeout ended from other failures, and hides what
-// an error of net/http would show.
-func (a *attempt) cause(err error) error {
-	if a.slow.Load() {
-		return body.ErrTooSlow
-	}
-	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
-		return steerLike(err, fmt.Errorf("no answer within %v: %w", a.cfg.timeout, context.DeadlineExceeded))
-	}
-	return redactForeign(err)
+// decode makes the value of the body.
+func (a *attempt) decode() {
+	a.out.op = "decode"
+	a.at = a.out.received
+	a.guard(func() error {
+		v, err := a.maker.decodeAny(a.ctx, a.source, memoryResponse(a.resp, a.out.body)) //nolint:bodyclose // It is in memory.
+		if err != nil {
+			return redactForeign(err)
+		}
+		a.take(v)
+		return a.out.checkExpiry()
+	})
 }
 
-// conditional reports whether the request asks for a change only.
-func (a *attempt) conditional() bool { return a.exchange.etag != "" || a.exchange.since != "" }
+// take takes a decoded value and its expiry. Equal bytes do not extend the expiry, and
+// leave the value in place that they were decoded to before.
+func (a *attempt) take(v any) {
+	// A new value comes with its own expiry.
+	out := &a.out
+	out.value, out.replace = v, true
+	if withExpiry, ok := v.(interface{ ExpiresAt() time.Time }); ok {
+		out.expiresAt = withExpiry.ExpiresAt().Round(0)
+	}
+	if !out.same || a.info.expiresAt == 0 {
+		return
+	}
+	// The same bytes are an old token with an old expiry, even if the decoder counts from
+	// now: the earlier of the two is right.
+	out.replace = a.current == nil
+	if old := wallTime(a.info.expiresAt); out.expiresAt.IsZero() || old.Before(out.expiresAt) {
+		out.expiresAt = old
+	}
+}
 
-// request returns the request to send.
+// decodeRecord makes the value of a stored record. The decoder gets the response that the
+// record was made of, with the request as it would be today.
+func (a *attempt) decodeRecord(rec *Record) (v any, err error) {
+	a.at = rec.FetchedAt
+	a.guard(func() error {
+		req, err := a.request()
+		if err != nil {
+			return err
+		}
+		resp := memoryResponse(&http.Response{ //nolint:bodyclose // It is in memory.
+			Status: fmt.Sprintf("%d %s", rec.Status, http.StatusText(rec.Status)), StatusCode: rec.Status,
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: rec.Header.Clone(), Request: req,
+		}, rec.Body)
+		v, err = a.maker.decodeAny(a.ctx, a.source, resp)
+		return redactForeign(err)
+	})
+	return v, a.out.err
+}
+
+// finish completes the outcome of a stage after its callbacks: an error says when to try
+// again if a fetcher has asked for that, and when it happened.
+func (a *attempt) finish() {
+	out := &a.out
+	if out.err == nil {
+		return
+	}
+	// What the error itself says about the next try counts more.
+	if _, steered := steeringOf(out.err); !steered && a.pace != 0 {
+		out.err = RetryAfter(out.err, a.pace)
+	}
+	if out.received.IsZero() {
+		out.receive(a.now())
+	}
+}
+
+// request returns the request to send: the user's or a plain one, with the fields that the
+// options and the stored value add.
 func (a *attempt) request() (*http.Request, error) {
 	req, err := a.bareRequest()
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range a.cfg.header {
+	// The fields of WithHeader come after the builder's own.
+	for name, values := range a.source.cfg.header {
 		req.Header[name] = slices.Concat(req.Header[name], values)
 	}
 	if len(req.Header["Accept-Encoding"]) == 0 {
 		req.Header["Accept-Encoding"] = acceptGzip
 	}
-	if a.meta != nil && a.kept != nil && !a.anew && safeMethod(req.Method) {
-		a.exchange.setValidators(req.Header, a.meta)
+	// The request is conditional if there is a value that a 304 could confirm.
+	if a.info != nil && a.current != nil && !a.refetch && safeMethod(req.Method) {
+		a.setValidators(req.Header, a.info)
 	}
 	return req, nil
 }
 
-// bareRequest returns the request without what the options and the stored value add.
+// setValidators makes the request conditional on what is known about the value.
+func (a *attempt) setValidators(h http.Header, info *valueInfo) {
+	etag, lastModified := info.validators.split()
+	a.hopPolicy.setValidators(h, etag, lastModified)
+}
+
+// bareRequest returns the request without the fields that options and stored value add.
 func (a *attempt) bareRequest() (*http.Request, error) {
 	if a.req != nil {
 		req := a.req.WithContext(a.ctx)
@@ -189,16 +264,36 @@ func (a *attempt) bareRequest() (*http.Request, error) {
 		}
 		return req, nil
 	}
-	u, err := weburl.Parse(a.url)
+	// The URL is parsed for each request, which is quick. A url.URL for each resource would
+	// take twice the memory.
+	u, err := weburl.Parse(a.source.urlOf(a.key))
 	if err != nil {
 		return nil, err // Register would have refused it
 	}
-	a.exchange.url, a.exchange.origin = *u, a.lane
+	a.url, a.origin = *u, a.host
 	req := http.Request{
-		Method: http.MethodGet, URL: u, Host: u.Host, Header: make(http.Header, len(a.cfg.header)+3),
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: make(http.Header, len(a.source.cfg.header)+3),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	return req.WithContext(a.ctx), nil
+}
+
+// acceptGzip is shared by all requests, so it must not be written to; net/http does not.
+var acceptGzip = []string{"gzip"}
+
+// safeMethod reports whether a 304 can answer the method (RFC 9110, section 15.4.5).
+func safeMethod(method string) bool {
+	return method == "" || method == http.MethodGet || method == http.MethodHead
+}
+
+// bodyLimits returns the bounds of an answer's body.
+func (a *attempt) bodyLimits() body.Limits {
+	cfg := a.source.cfg
+	return body.Limits{
+		Max: cfg.maxBytes, Ratio: 200, RatioAfter: 1 << 20,
+		Idle: 5 * time.Second, MinRate: 1 << 10,
+		AllowUnframed: cfg.lenient, AllowEmpty: cfg.lenient || a.maker.acceptsEmpty(),
+	}
 }
 
 // tooSlow ends the exchange for the body's watchdog.
@@ -207,185 +302,39 @@ func (a *attempt) tooSlow(error) {
 	a.release()
 }
 
-// acceptGzip is shared by all requests, so nobody may write to it; net/http does not.
-var acceptGzip = []string{"gzip"}
-
-// safeMethod reports whether a 304 can answer the method (RFC 9110, section 15.4.5).
-func safeMethod(method string) bool {
-	return method == "" || method == http.MethodGet || method == http.MethodHead
+// cause tells a timeout of the refresh itself from other failures, and hides what an error
+// of net/http would show.
+func (a *attempt) cause(err error) error {
+	if a.slow.Load() {
+		return body.ErrTooSlow
+	}
+	if errors.Is(a.ctx.Err(), context.DeadlineExceeded) {
+		return steerLike(err, fmt.Errorf("no answer within %v: %w", a.source.cfg.timeout, context.DeadlineExceeded))
+	}
+	return redactForeign(err)
 }
 
-// read reads the body of a good response and makes the value.
-func (a *attempt) read(resp *http.Response, out *outcome) error {
-	out.op = "read"
-	data, err := body.Read(a.ctx, a.tooSlow, resp, a.cfg.limits(a.emptyOK))
-	if err != nil {
-		a.distrust(err)
-		return a.cause(err)
-	}
-	out.body, out.size, out.hash = data, len(data), bodyHash(data)
-	equal := a.meta != nil && a.meta.hash == out.hash && a.meta.size == out.size
-	out.same = equal && !a.anew
-	if out.same && a.kept != nil && a.meta.hardEnd == 0 {
-		return nil // nothing to decode
-	}
-	out.op = "decode"
-	a.exchange.at = out.received
-	v, err := a.decode(a.ctx, memoryResponse(resp, data)) //nolint:bodyclose // It is in memory.
-	if err != nil {
-		return redactForeign(err)
-	}
-	out.take(v, a)
-	return out.ended()
-}
-
-// take takes a decoded value and its own end. Equal bytes do not renew that, and the
-// value they were decoded to before stays.
-func (out *outcome) take(v any, a *attempt) {
-	out.value, out.replace = v, true
-	if mortal, ok := v.(interface{ ExpiresAt() time.Time }); ok {
-		out.hardEnd = mortal.ExpiresAt().Round(0)
-	}
-	if !out.same || a.meta.hardEnd == 0 {
-		return
-	}
-	out.replace = a.kept == nil
-	if old := wallTime(a.meta.hardEnd); out.hardEnd.IsZero() || old.Before(out.hardEnd) {
-		out.hardEnd = old
-	}
-}
-
-// ended reports a value that is past its own end.
-func (out *outcome) ended() error {
-	if !out.hardEnd.IsZero() && !out.hardEnd.After(out.received) {
-		return errors.New("the value had expired when it arrived")
-	}
-	return nil
-}
-
-// meta is what is known of a value besides the value. It is immutable. Times are
-// wall-clock nanoseconds, 0 for none.
-type meta struct {
-	version                                      uint64
-	fetchedAt, checkedAt, freshUntil, serveUntil int64
-	hardEnd                                      int64 // the value's own end
-	etag, lastModified                           string
-	hash                                         uint64 // of the body
-	size                                         int
-	code                                         int
-	plan                                         plan
-	err                                          *RefreshError // why the last refresh failed
-	overdue                                      bool          // a refresh failed after freshUntil
-}
-
-// meta returns what is known of the value after a good answer; old is what was known.
-func (out *outcome) meta(cfg *config, old *meta) *meta {
-	m := &meta{
-		etag: out.header.Get("Etag"), lastModified: out.header.Get("Last-Modified"),
-		hash: out.hash, size: out.size, code: out.code, hardEnd: wallNanos(out.hardEnd),
-		fetchedAt: wallNanos(out.received), checkedAt: wallNanos(out.received),
-	}
-	fresh := rfc9111.Of(out.header, out.sent, out.received, false)
-	if out.same {
-		m.inherit(old, out.unread)
-		fresh = out.lifetimeAfter(old, fresh)
-	} else {
-		m.version = nextVersion(old, out.received)
-	}
-	var left time.Duration
-	if m.hardEnd != 0 {
-		left = out.hardEnd.Sub(out.received)
-	}
-	m.plan = planFor(cfg, fresh, left, old == nil, random)
-	m.schedule(cfg, out.received)
-	return m
-}
-
-// inherit takes over what a confirmation of old does not change.
-func (m *meta) inherit(old *meta, unread bool) { //nolint:revive // The flag tells a 304 from equal bytes.
-	m.version, m.fetchedAt = old.version, old.fetchedAt
-	if !unread {
-		return
-	}
-	m.hash, m.size, m.code = old.hash, old.size, old.code
-	if m.etag == "" {
-		m.etag = old.etag
-	}
-	if m.lastModified == "" {
-		m.lastModified = old.lastModified
-	}
-}
-
-// lifetimeAfter returns the freshness after a confirmation: a 304 that says nothing of
-// it leaves the stored fields in force (RFC 9111, section 3.2).
-func (out *outcome) lifetimeAfter(old *meta, fresh rfc9111.Freshness) rfc9111.Freshness {
-	if out.unread && fresh.Source == rfc9111.None {
-		fresh.Lifetime, fresh.Source = old.plan.life, old.plan.why.source
-	}
-	return fresh
-}
-
-// schedule works out the times that the plan leads to.
-func (m *meta) schedule(cfg *config, received time.Time) {
-	m.freshUntil = later(received.UnixNano(), m.plan.fresh)
-	if cfg.maxStale > 0 {
-		m.serveUntil = later(m.freshUntil, cfg.maxStale)
-	}
-	if m.hardEnd != 0 && (m.serveUntil == 0 || m.hardEnd < m.serveUntil) {
-		m.serveUntil = m.hardEnd
-	}
-}
-
-// nextVersion returns a version for a new value: the time it came, as that tells values
-// of different processes apart, but always above the last one's.
-func nextVersion(old *meta, received time.Time) uint64 {
-	v := uint64(max(received.UnixNano(), 1)) //nolint:gosec // Not negative.
-	if old != nil {
-		v = max(v, old.version+1)
-	}
-	return v
-}
-
-// headers returns the fields to keep in the record; a 304 updates those of the last one
-// (RFC 9111, section 3.2).
-func (out *outcome) headers(last *Record) http.Header {
-	kept := keepHeaders(out.header)
-	if !out.unread {
-		return kept
-	}
-	for name, values := range last.Header {
-		if _, ok := kept[name]; !ok && name != "Date" && name != "Age" { // these two are of one message
-			kept[name] = values
+// distrustConn makes the host get new connections if the body broke off. A body that
+// arrived but was rejected says nothing about the connection, and neither does a cancelled
+// refresh.
+func (a *attempt) distrustConn(err error) {
+	for _, refusal := range []error{body.ErrTooLarge, body.ErrEmpty, body.ErrUnframed, body.ErrEncoding} {
+		if errors.Is(err, refusal) {
+			return
 		}
 	}
-	return kept
-}
-
-// observeOutcome tells the observer of an outcome. It only queues the event, so that it
-// may be called under mu.
-func (c *Cache) observeOutcome(kind string, e *entry, out *outcome) {
-	if c.cfg.observer == nil {
+	if errors.Is(a.ctx.Err(), context.Canceled) && !a.slow.Load() {
 		return
 	}
-	ev := Event{
-		Kind: kind, Key: e.name, Time: out.received, Status: out.code, Bytes: out.size,
-		Duration: out.received.Sub(out.sent), Attempt: e.failures, Next: out.next,
+	// The next exchanges must not use the connection again, nor one like it.
+	host := a.host
+	if a.req != nil {
+		host = weburl.Origin(a.req.URL)
 	}
-	if e.meta != nil {
-		ev.Version = e.meta.version
-	}
-	if out.failure != nil {
-		ev.Err = out.failure
-	}
-	c.observe(ev)
+	a.avoidReuse(host)
 }
 
-var hashSeed = maphash.MakeSeed()
-
-// bodyHash returns a hash that an origin cannot aim at, as its seed is this process's.
-func bodyHash(data []byte) uint64 { return maphash.Bytes(hashSeed, data) }
-
-// drainTime bounds how long an answer without use may hold its place.
+// drainTime bounds how long an answer whose body is not needed may keep its worker.
 const drainTime = time.Second
 
 // drain reads what little a response without use may hold, so that its connection can
@@ -399,3 +348,12 @@ func (a *attempt) drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
 	_ = resp.Body.Close()
 }
+
+// receipt implements receipt for [Received].
+func (a *attempt) receipt() (at time.Time, prev *Snapshot[any]) { return a.at, a.maker.snapshotAny() }
+
+// Failures implements refreshctx.Refresh. It is the count of when the stage began.
+func (a *attempt) Failures() int { return a.failures }
+
+// Pace implements refreshctx.Refresh. A fetcher calls it on the goroutine of the stage.
+func (a *attempt) Pace(delay time.Duration) { a.pace = delay }

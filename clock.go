@@ -2,24 +2,33 @@ package everfresh
 
 import "time"
 
-// Schedules count on the monotonic clock, which nobody sets; what is stored and shown is
-// by the wall clock. The refresher compares the two.
+// Deadlines count on the monotonic clock, which no one sets; what is stored and shown
+// is by the wall clock. The scheduler compares the two.
 
-// clockFrom returns a clock that counts from start.
-func clockFrom(start time.Time) func() (wall, mono int64) {
+// never is the deadline of what does not happen.
+const never = int64(1<<63 - 1)
+
+// A clock tells the time twice, in nanoseconds: by the wall since 1970, and monotonic
+// since any start.
+type clock func() (wall, mono int64)
+
+// clockFrom returns a clock whose monotonic time counts from start.
+func clockFrom(start time.Time) clock {
 	return func() (wall, mono int64) {
 		t := time.Now()
 		return t.UnixNano(), int64(t.Sub(start))
 	}
 }
 
-func (c *Cache) wall() time.Time {
-	wall, _ := c.now()
+// wall returns what the wall clock shows, without a monotonic reading.
+func (now clock) wall() time.Time {
+	wall, _ := now()
 	return wallTime(wall)
 }
 
-func (c *Cache) mono() int64 {
-	_, mono := c.now()
+// mono returns what the monotonic clock shows.
+func (now clock) mono() int64 {
+	_, mono := now()
 	return mono
 }
 
@@ -31,7 +40,7 @@ func wallAt(at, wall, mono int64) time.Time {
 	return time.Unix(0, wall).Add(time.Duration(at - mono))
 }
 
-// later returns t+d, or never if that is too far away to tell.
+// later returns t+d, or never if the sum overflows.
 func later(t int64, d time.Duration) int64 {
 	if d > 0 && t > never-int64(d) {
 		return never
@@ -47,8 +56,8 @@ func wallTime(ns int64) time.Time {
 	return time.Unix(0, ns)
 }
 
-// wallNanos is the inverse of wallTime. Times that nanoseconds cannot count to are the
-// nearest that they can.
+// wallNanos is the inverse of wallTime. A time that nanoseconds cannot express becomes
+// the nearest one that they can.
 func wallNanos(t time.Time) int64 {
 	switch {
 	case t.IsZero():

@@ -1,9 +1,8 @@
 // Package everfresh keeps remote resources fresh in memory.
 //
-// Register a URL once. From then on its newest good payload is one atomic load
-// away: a background refresher fetches it again when its freshness lifetime
-// ends, a failing origin leaves the last good payload in place, and the error
-// sink hears why.
+// Register a URL once. From then on its newest good payload is one atomic load away. A
+// background refresher fetches it again when its freshness lifetime ends. When the origin
+// fails, the last good payload stays, and the error sink is told why.
 //
 //	c := everfresh.NewCache(ctx, everfresh.WithErrSink(sink))
 //	defer c.Close()
@@ -12,17 +11,17 @@
 //	...
 //	set, err := keys.Get(ctx) // waits only for the first value
 //
-// Two doors lead to one engine. [Register] is typed and is what new code uses.
-// [Cache.Register], [Cache.Get] and [Cache.Refresh] are untyped and keep the
-// shape of httprc v1, so that a program written for it moves by one import line.
+// There are two APIs for one engine. [Register] is typed and is what new code should use.
+// [Cache.Register], [Cache.Get] and [Cache.Refresh] are untyped and keep the shape of
+// httprc v1, so that a program written for it moves by changing one import line.
 //
 // # Flow
 //
-//	Register ─> entry ─> storage (warm start) ─> queue ─> refresher ─> host lane ─> worker
-//	                                               ^                                   │ middleware: cache > group > resource
-//	                                               │                                   v
-//	Get <── one atomic load <── publish <── Decoder <── Record <── Fetcher <──────> origin
-//	                               └──> storage, watchers, observer        errors ──> error sink
+//	Register ─> entry ─> storage (stored record) ─> queue ─> refresher ─> host queue ─> worker
+//	                                                  ^                                    │ middleware: cache > group > resource
+//	                                                  │                                    v
+//	Get <── one atomic load <── publish <── Decoder <── body <── Fetcher <──────────────> origin
+//	                               └──> storage, watchers, observer         errors ──> error sink
 //
 // # Defaults
 //
@@ -32,14 +31,14 @@
 //	WithRefreshInterval     unset             the origin's headers decide
 //	WithRefreshWindow       10 ms             deadlines this close start together
 //	WithRefreshAhead        0                 refresh this long before freshness ends; a value
-//	                                          with its own end: a tenth of its life, at most 1 min
+//	                                          with an expiry: a tenth of its lifetime, at most 1 min
 //	WithJitter              0.05              part of the interval; the first one is spread over half
 //	WithMaxStale            no limit          how long a stale value is still served
-//	WithBackoff             250 ms, 5 min     floor and cap of the delay after a failure
+//	WithBackoff             250 ms, 5 min     floor and ceiling of the delay after a failure
 //	WithTimeout             30 s              one refresh, from request to decoded value
 //	WithMaxBytes            10 MiB            decoded body
 //	WithNewerLimit            2, 15 s           fetches that Newer may start: burst, refill
-//	WithPrefetch            typed door only   fetch before anybody asks
+//	WithPrefetch            typed API only    fetch before a caller asks
 //	WithWorkers             64                refreshes at once
 //	WithMaxPerHost             4                 refreshes at once for one origin
 //	WithProxy               none              the environment's proxy is not used
@@ -56,23 +55,23 @@
 //
 // The lifetime of a response is its max-age, or else Expires − Date, less its
 // age (RFC 9111, sections 4.2.1 and 4.2.3). The next refresh comes after that
-// time, clamped to the minimum and maximum interval. A registered resource is
-// held because somebody registered it: no-store and no-cache only make its
-// lifetime 0, must-revalidate and stale-if-error bound nothing, and
-// [WithMaxStale] is the bound. Refreshes are conditional (RFC 9110, section 13);
-// a 304, or a 200 with the same bytes, keeps value and version.
+// time, clamped to the minimum and maximum interval. A registered resource is stored
+// because the program asked for that: no-store and no-cache only make its lifetime 0,
+// must-revalidate and stale-if-error bound nothing, and [WithMaxStale] is the bound.
+// Refreshes are conditional (RFC 9110, section 13); a 304, or a 200 with the same bytes,
+// keeps value and version.
 //
-// A value with a method ExpiresAt() time.Time sets its own lifetime, as tokens
-// do that carry it in the body. That is a hard end: the value is refreshed
-// before and never served after it.
+// A value with a method ExpiresAt() time.Time sets its own lifetime, like a token that
+// carries its expiry in the body. That is a hard limit: the value is refreshed before it
+// and never served after it.
 //
 // # Failures
 //
-// A failed refresh keeps the last good value. It is tried again after an
-// exponential back-off with full jitter; Retry-After is obeyed up to one hour.
-// The headers of an error response never change the freshness of the value. Get
-// without a value returns the result of one fetch; during back-off it returns
-// the last *[RefreshError] at once.
+// A failed refresh keeps the last good value. It is tried again after an exponential
+// back-off with full jitter; Retry-After is obeyed up to one hour. The headers of an error
+// response never change the freshness of the value. Get without a value returns the result
+// of one fetch; during back-off it returns the last *[RefreshError] at once. When a process
+// starts with a stored record, the failures are those of the record.
 //
 // # Errors
 //
@@ -91,10 +90,10 @@
 //
 // # Security
 //
-// URLs can hold secrets. A resource registered [WithKey] is named by its key
-// wherever it is named; without one, messages show the URL with its query values
-// removed. Header values and bodies are never shown. Every URL, also that of
-// a redirect, passes [WithAllow]; no header, body or Referer of the caller
-// crosses an origin, and https never falls back to http. Bodies are bounded
-// after decompression, and one that was cut short never replaces a value.
+// URLs can hold secrets. A resource registered [WithKey] is always named by its key;
+// without one, messages show the URL with its query values removed. Header values and
+// bodies are never shown. Every URL, also that of a redirect, must pass [WithAllow]. No
+// header, body or Referer of the caller is sent to another origin, and https never falls
+// back to http. Bodies are bounded after decompression, and one that was cut short never
+// replaces a value.
 package everfresh

@@ -15,7 +15,7 @@ func WithClock(now func() (wall, mono int64)) CacheOption {
 // DialWith makes the cache's own transports dial with dial. It must be called before
 // the first Register.
 func DialWith(c *Cache, dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
-	for _, client := range []*http.Client{c.fetcher.pooled, c.fetcher.cold} {
+	for _, client := range []*http.Client{c.fetcher.pooled, c.fetcher.fresh} {
 		client.Transport.(*http.Transport).DialContext = dial
 	}
 }

@@ -2,381 +2,545 @@ package everfresh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/hostpool"
 	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/weburl"
+	"github.com/everfresh-go/everfresh/store"
 )
 
-// A flight is one refresh of one entry, from its turn in a lane to its outcome. It
-// belongs to the engine: those who wait for it may leave, and it goes on.
+// A flight is one refresh of one entry, from being queued to its result. The engine owns
+// it: it continues even if every caller that waits for it gives up.
 //
-// Its stages are to load the stored record, to build the request, and to fetch; most
-// flights have only the last.
+// It is a state machine:
+//
+//	open ──> build ──> fetch ──> decode ──> close
+//
+// The stage says what a flight does, the phase how far it is with that, and want what it
+// must bring. ARCHITECTURE.md has the table of the legal combinations. nextStage decides
+// which stage follows, and plan says how a stage runs. Everything else here moves a flight
+// from one stage to the next: launchLocked queues it, step runs it on a worker, advance
+// decides what comes of the result, and endLocked is the end.
 type flight struct {
-	e       *entry
-	seq     uint64        // the n-th flight of its cache
-	renewed uint32        // which source of e it was started for
-	done    chan struct{} // closed when the flight has ended; made when somebody comes to wait
-	err     error         // the outcome; written before done is closed
+	e   *entry
+	seq uint64 // number of the flight among all of its engine
 
-	// The rest is guarded by Cache.mu.
+	// source is e.source when the flight starts. If e.source is another one later, the
+	// flight is superseded.
+	source *source
+	host   string // the origin of the registered URL
 
-	task      hostpool.Task      // runs the present stage when it is its turn
-	stage     stageKind          // the present one
-	parked    bool               // task was submitted and has not begun
-	cancel    context.CancelFunc // ends the present stage
-	req       *http.Request      // what build built
-	needs     []*flight          // flights that this one's callbacks wait for
-	urgent    bool               // somebody waits
-	inline    bool               // another flight waits: run beside the lanes
-	loadOnly  bool               // end after the load: nobody asked for a value yet
-	must      bool               // fetch even if the stored record is fresh
-	begun     bool               // the request may have been sent
-	tainted   bool               // the value it may confirm was invalidated after it began
-	charged   bool               // paid by the on-demand budget
-	discarded bool               // ended without an outcome, as its source was replaced; another flight follows
-	loading   bool               // the storage is being asked
-	hurry     *time.Timer        // ends a load that somebody came to wait for
-	ended     bool
+	// done is closed when the flight has ended. It is made when a caller comes to wait; err
+	// is written before it is closed.
+	done chan struct{}
+	err  error
+
+	// What follows is guarded by engine.mu.
+
+	task      hostpool.Task // runs the present stage; in the pool only while phase is parked
+	stage     stageKind
+	phase     flightPhase
+	want      flightWant
+	priority  priority
+	next      *flight            // to follow this one; nil unless this is e.flight
+	waitsFor  []*flight          // flights that callbacks of this one wait for
+	cancel    context.CancelFunc // ends the present stage; nil before the first one runs
+	req       *http.Request      // what the build stage made
+	loadTimer *time.Timer        // cancels a slow load once a caller waits; nil before
+
+	invalidated bool // the value was invalidated during the fetch, so a 304 must not publish it
+	charged     bool // the limit of Newer paid for it
+	superseded  bool // it ended without a result, since its source was replaced; another flight follows
 }
 
-// newFlight is called under Cache.mu.
-func newFlight(e *entry) *flight {
-	e.cache.flights++
-	f := &flight{e: e, seq: e.cache.flights, renewed: e.renewed}
+// A stageKind is what a flight does.
+type stageKind uint8
+
+const (
+	noStage     stageKind = iota // before the first
+	openStage                    // load the stored record and make its value
+	buildStage                   // have the user's function make the request
+	fetchStage                   // ask the origin; from here on the request may have been sent
+	decodeStage                  // make the value
+	closeStage                   // publish it, or note the failure
+)
+
+// A flightPhase says how far the present stage of a flight is.
+type flightPhase uint8
+
+const (
+	starting flightPhase = iota // about to be queued, or to run beside the pool
+	parked                      // waits for its turn in the pool
+	running
+	ended // the whole flight
+)
+
+// A flightWant says what a flight must bring. Callers can raise it.
+type flightWant uint8
+
+const (
+	wantLoad  flightWant = iota // the stored record, and no fetch
+	wantValue                   // a value, stored or fetched
+	wantFetch                   // a fetch, even if the stored record is fresh
+)
+
+// A priority says how a flight gets its workers. Callers can raise it.
+type priority uint8
+
+const (
+	scheduled  priority = iota // when it is its turn
+	awaited                    // before those that no caller waits for
+	bypassPool                 // at once: another flight waits for it, and holds the worker it would need
+)
+
+// A stagePlan says how a stage runs.
+type stagePlan struct {
+	queue string        // of the pool; empty: on the worker of the stage before
+	limit time.Duration // ends its context
+	run   func(*stageRun)
+}
+
+// plan returns how f runs a stage. It is a table; as a variable it would refer to itself.
+//
+// Loads have a queue of their own, so that a storage that hangs delays no fetch. Request
+// functions are queued by host, but not together with the fetches: they are the user's
+// code, and often wait for another resource of the same host.
+func (f *flight) plan(stage stageKind) stagePlan {
+	switch stage {
+	case openStage:
+		return stagePlan{queue: loadQueue, limit: f.e.eng.keeper.loadTimeout(), run: (*stageRun).open}
+	case buildStage:
+		return stagePlan{queue: "request " + f.host, limit: f.source.cfg.timeout, run: (*stageRun).build}
+	case fetchStage:
+		return stagePlan{queue: f.fetchHost(), limit: f.source.cfg.timeout, run: (*stageRun).fetch}
+	case decodeStage: // within the time of the fetch
+		return stagePlan{run: (*stageRun).decode}
+	default:
+		return stagePlan{}
+	}
+}
+
+// fetchHost returns the origin that f fetches from. A request function may have chosen
+// another one than that of the registered URL.
+func (f *flight) fetchHost() string {
+	if f.req != nil {
+		return weburl.Origin(f.req.URL)
+	}
+	return f.host
+}
+
+// nextStage decides what f does after its present stage. r is that stage; nil before the
+// first. It is the only function that knows the order of stages, and it changes nothing. It
+// is called under engine.mu.
+func (f *flight) nextStage(r *stageRun) stageKind {
+	switch {
+	// A stored record comes before any request.
+	case r == nil && !f.e.loaded():
+		return openStage
+	case r == nil:
+		return f.requestStage()
+	// The record may be all that is wanted. If it is not, or could not be loaded, the
+	// origin is asked.
+	case f.stage == openStage && r.suffices():
+		return closeStage
+	case f.stage == openStage:
+		return f.requestStage()
+	// From here on, an error ends the flight.
+	case r.out.err != nil:
+		return closeStage
+	case f.stage == buildStage:
+		return fetchStage
+	case f.stage == fetchStage && r.needsDecoding():
+		return decodeStage
+	default:
+		return closeStage
+	}
+}
+
+// requestStage returns the first stage of asking the origin. A plain GET needs no function
+// to build it.
+func (f *flight) requestStage() stageKind {
+	if f.source.cfg.request != nil {
+		return buildStage
+	}
+	return fetchStage
+}
+
+// newFlightLocked makes a flight that is not started. Its source is that of the moment when
+// it starts, since options can be replaced while it waits for the flight before.
+func (g *engine) newFlightLocked(e *entry, want flightWant) *flight {
+	g.flights++
+	f := &flight{e: e, seq: g.flights, want: want}
 	f.task.Run = f.step
 	return f
 }
 
-// step runs the present stage.
-func (f *flight) step() {
-	switch f.stage {
-	case loadStage:
-		f.e.cache.load(f)
-	case buildStage:
-		f.e.cache.build(f)
-	case fetchStage:
-		f.e.cache.fetch(f)
-	}
+// startLocked starts a flight of e, which has none. joinLocked does it for callers; this is
+// for what no caller waits for.
+func (g *engine) startLocked(e *entry, want flightWant) *flight {
+	f := g.newFlightLocked(e, want)
+	g.startFlightLocked(e, f)
+	return f
 }
 
-// lane returns the name of the lane that the fetch of f waits in.
-func (f *flight) lane() string {
-	if f.req != nil {
-		return weburl.Origin(f.req.URL)
-	}
-	return f.e.lane
-}
-
-// A flightKind says which flights of an entry a caller may share.
-type flightKind uint8
-
-const (
-	anyFlight     flightKind = iota // whatever is under way
-	nextFlight                      // one that begins after the call
-	runningFlight                   // whatever is under way, and its outcome, not just a value
-)
-
-// await waits for a flight of e and returns its outcome.
-func (c *Cache) await(ctx context.Context, e *entry, kind flightKind) error {
-	if ctx.Err() != nil {
-		return c.waitError(ctx, e)
-	}
-	asker := exchangeOf(ctx).flight
-	f, err := c.join(e, kind, asker)
-	if f == nil || err != nil {
-		return err
-	}
-	if kind == anyFlight {
-		return c.waitForValue(ctx, f, asker)
-	}
-	for err := c.wait(ctx, f, asker); ; err = c.wait(ctx, f, asker) {
-		if err != nil || !f.discarded {
-			return err
-		}
-		if f, err = c.join(e, runningFlight, asker); f == nil || err != nil {
-			return err
-		}
-	}
-}
-
-// join returns the flight to wait for, or nil if there is nothing to wait for.
-func (c *Cache) join(e *entry, kind flightKind, asker *flight) (*flight, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if kind == anyFlight && e.flight == nil && e.holder.kept() != nil && !e.gone {
-		return nil, nil // published since the caller looked
-	}
-	if err := c.refusalLocked(e); err != nil {
-		return nil, err
-	}
-	if kind == anyFlight && e.flight == nil && e.lastErr != nil && c.mono() < e.retryAt {
-		return nil, e.lastErr
-	}
-	return c.joinLocked(e, kind, asker)
-}
-
-// refusalLocked returns why nothing can be fetched for e, or nil.
-func (c *Cache) refusalLocked(e *entry) error {
-	switch {
-	case c.closedLocked():
-		return fmt.Errorf("everfresh: %q: %w", e.name, ErrClosed)
-	case e.gone:
-		return fmt.Errorf("everfresh: %q: %w", e.name, ErrNotRegistered)
-	default:
-		return nil
-	}
-}
-
-// joinLocked returns the flight that a caller waits for, and starts it if there is none.
-// asker is the flight whose callback is calling, or nil.
-func (c *Cache) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, error) {
-	f := e.flight
-	if f != nil && cyclic(f, asker) {
-		return nil, &RefreshError{Key: e.name, Op: "request", Stale: e.holder.kept() != nil, Err: errNestedCycle}
-	}
-	switch {
-	case f == nil:
-		f = newFlight(e)
-	case kind == nextFlight && f.begun:
-		f = c.followLocked(e)
-	}
-	if asker != nil {
-		asker.needs = append(asker.needs, f)
-	}
-	if f.done == nil {
-		f.done = make(chan struct{})
-	}
-	f.must = f.must || kind == nextFlight
-	f.loadOnly = false
-	c.urgeLocked(f, asker != nil)
-	if e.flight == nil {
-		c.startFlightLocked(e, f)
-	} else if f == e.after && asker != nil {
-		c.urgeLocked(e.flight, true)
-	}
-	return f, nil
-}
-
-// startFlightLocked makes f the flight of e.
-func (c *Cache) startFlightLocked(e *entry, f *flight) {
+// startFlightLocked makes f the flight of e, which has none, and starts its first stage.
+// The refresher plans nothing for e until the flight has ended.
+func (g *engine) startFlightLocked(e *entry, f *flight) {
+	// From now on it is the only one, and fetches from where the entry says now.
 	e.flight = f
-	f.inline = f.inline || e.nested > 0
-	e.due, e.trailing = never, false
-	c.queueLocked(e)
-	c.launchLocked(f)
+	f.source, f.host = e.source, hostOf(e.source.urlOf(e.key))
+	// A callback that waits for the entry to become ready holds a worker until then.
+	if e.waiters != nil && e.waiters.nested > 0 {
+		f.priority = bypassPool
+	}
+	// While it is under way, nothing is due but the end of the value.
+	if d := e.demand.Load(); d != nil {
+		d.dueAtRefill = false
+	}
+	g.sched.hold(e)
+	f.stage = f.nextStage(nil)
+	g.launchLocked(f)
 }
 
-// cyclic reports whether asker, if it waited for f, would wait for itself.
-func cyclic(f, asker *flight) bool {
-	return asker != nil && (f == asker || needsLocked(f, asker))
+// followLocked returns the flight that is to follow the one under way. There is at most
+// one: all callers that need a fetch which begins later share it.
+func (g *engine) followLocked(e *entry) *flight {
+	if e.flight.next == nil {
+		e.flight.next = g.newFlightLocked(e, wantValue)
+	}
+	return e.flight.next
 }
 
-// needsLocked reports whether f waits, directly or not, for target.
-func needsLocked(f, target *flight) bool {
-	if f == f.e.after && f.e.flight != nil {
-		if f.e.flight == target || needsLocked(f.e.flight, target) {
+// launchLocked has the present stage of f run: at once, or when it is its turn.
+func (g *engine) launchLocked(f *flight) {
+	if f.stage == openStage {
+		f.limitLoad()
+	}
+	// A flight that another one waits for must not wait for a worker.
+	var placed bool
+	if f.priority == bypassPool {
+		f.phase = starting
+		placed = g.pool.Go(f.step)
+	} else {
+		f.phase = parked
+		placed = g.pool.Submit(f.plan(f.stage).queue, &f.task, f.priority == awaited)
+	}
+	if !placed { // the pool is closed
+		g.endLocked(f, fmt.Errorf("everfresh: %q: %w", f.e.name(), ErrClosed))
+	}
+}
+
+// hastenLocked lets f go first, since a caller waits for it. If that caller is a callback
+// of another flight, f bypasses the pool: the worker it would wait for may be held by that
+// flight.
+func (g *engine) hastenLocked(f, asker *flight) {
+	f.priority = max(f.priority, awaited)
+	if f.stage == openStage {
+		f.limitLoad()
+	}
+	// A caller that is no callback moves it forward in its queue.
+	if asker == nil {
+		if f.phase == parked {
+			g.pool.Urge(&f.task)
+		}
+		return
+	}
+	// A callback takes it out of the queue and has it run at once.
+	f.priority = bypassPool
+	if f.phase == parked && g.pool.Take(&f.task) {
+		g.launchLocked(f)
+	}
+}
+
+// limitLoad bounds the load of a flight that a caller waits for. Without a caller, a slow
+// storage may take its time: it saves a request to the origin.
+func (f *flight) limitLoad() {
+	if f.priority != scheduled && f.loadTimer == nil {
+		f.loadTimer = time.AfterFunc(storeWait, func() { f.e.eng.skipLoad(f) })
+	}
+}
+
+// wouldDeadlock reports whether asker, if it waited for f, would wait for itself: the two
+// are resources that need each other's values.
+func (f *flight) wouldDeadlock(asker *flight) bool {
+	return asker != nil && (f == asker || f.dependsOn(asker))
+}
+
+// dependsOn reports whether f waits, directly or not, for target.
+func (f *flight) dependsOn(target *flight) bool {
+	// A flight that follows another one waits for it.
+	if present := f.e.flight; present != nil && present.next == f {
+		if present == target || present.dependsOn(target) {
 			return true
 		}
 	}
-	for _, need := range f.needs {
-		if need == target || needsLocked(need, target) {
+	// So does one whose callback called Get.
+	for _, other := range f.waitsFor {
+		if other == target || other.dependsOn(target) {
 			return true
 		}
 	}
 	return false
 }
 
-// urgeLocked lets f go first. If another flight's callback waits for it, it leaves the
-// lanes altogether: the place it would wait for may be that flight's.
-func (c *Cache) urgeLocked(f *flight, nested bool) { //nolint:revive // The flag says who waits.
-	f.urgent = true
-	c.hurryLocked(f)
-	if !nested {
-		if f.parked {
-			c.pool.Urge(&f.task)
-		}
+// sent reports whether the request may have been sent. If so, its answer can be older than
+// a call that is made now.
+func (f *flight) sent() bool { return f.stage >= fetchStage && f.phase >= running }
+
+// A stageRun is one stage of a flight that runs, and a decode stage after it on the same
+// worker. It is the attempt that does the work, and the flight that it is done for. The
+// context of its callbacks holds it, which is how a nested Get finds out who is asking.
+type stageRun struct {
+	attempt
+	f      *flight
+	run    func(*stageRun) // does the stage
+	load   loadResult      // of the open stage
+	served bool            // the record that the open stage loaded is served
+}
+
+// A loadResult is the result of a storage load.
+type loadResult struct {
+	record  *Record // nil if there is none, or it is damaged
+	version store.Version
+	value   any
+	err     error
+}
+
+// suffices reports whether the flight has what it wants after the open stage.
+func (r *stageRun) suffices() bool {
+	return r.f.want == wantLoad || r.f.want == wantValue && r.served
+}
+
+// flightOf returns the flight in whose callback ctx is used, or nil.
+func flightOf(ctx context.Context) *flight {
+	if r, ok := ctx.Value(refreshctx.Key{}).(*stageRun); ok {
+		return r.f
+	}
+	return nil
+}
+
+// Remark implements refreshctx.Refresh.
+func (r *stageRun) Remark(err error) {
+	e := r.f.e
+	e.eng.reporter.report(&RefreshError{Key: e.name(), Op: "decode", Stale: e.serving(), Err: redactForeign(err)})
+}
+
+// step runs the present stage of f on this goroutine, and those that follow on the same
+// worker. It is what the pool calls.
+func (f *flight) step() {
+	r, ok := f.e.eng.begin(f)
+	if !ok {
 		return
 	}
-	f.inline = true
-	if f.parked && c.pool.Take(&f.task) {
-		c.launchLocked(f)
+	defer r.release()
+	for r.runStage() {
 	}
 }
 
-// hurryLocked bounds the load of a flight that somebody waits for.
-func (c *Cache) hurryLocked(f *flight) {
-	if f.stage == loadStage && f.urgent && f.hurry == nil {
-		f.hurry = time.AfterFunc(storeWait, func() { c.skipLoad(f) })
-	}
+// runStage runs the present stage. It reports whether the next one runs here, too.
+func (r *stageRun) runStage() (again bool) {
+	defer func() { // deferred, since a callback may end its goroutine
+		r.finish()
+		again = r.f.e.eng.advance(r)
+	}()
+	r.run(r)
+	return again
 }
 
-// wait waits for f or the end of ctx.
-func (c *Cache) wait(ctx context.Context, f, asker *flight) error {
-	defer c.unneed(asker, f)
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return c.waitError(ctx, f.e)
+// begin marks the present stage of f as running, and gives it a copy of what it needs. It
+// returns false if f has ended.
+func (g *engine) begin(f *flight) (*stageRun, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f.phase == ended || g.closedLocked() {
+		return nil, false
 	}
+	f.phase = running
+	// The attempt gets a copy, since the entry may change while it runs.
+	e := f.e
+	r := &stageRun{f: f, attempt: attempt{
+		hopPolicy: hopPolicy{allow: f.source.cfg.allow},
+		key:       e.key, host: f.host, source: f.source, info: e.info, current: e.holder.current(), maker: e.holder,
+		refetch: e.refetch, failures: e.failures(), now: g.now, avoidReuse: g.avoidReuse, req: f.req,
+	}}
+	// Its context ends with its time, with the flight, and with the engine.
+	p := f.plan(f.stage)
+	r.run = p.run
+	r.ctx, r.release = context.WithTimeout(context.WithValue(g.ctx, refreshctx.Key{}, r), p.limit)
+	f.cancel = r.release
+	return r, true
 }
 
-// waitForValue is wait for one to whom any value is good enough: also one that the
-// flight finds in the storage on its way.
-func (c *Cache) waitForValue(ctx context.Context, f, asker *flight) error {
-	defer c.unneed(asker, f)
-	for {
-		changed, served := c.valueOrChange(f.e)
-		if served {
-			return nil
-		}
-		select {
-		case <-f.done:
-			return f.err
-		case <-ctx.Done():
-			return c.waitError(ctx, f.e)
-		case <-changed:
-		}
-	}
-}
-
-func (c *Cache) valueOrChange(e *entry) (changed <-chan struct{}, served bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.holder.kept() != nil {
-		return nil, true
-	}
-	return e.changesLocked(), false
-}
-
-func (c *Cache) unneed(asker, f *flight) {
-	if asker == nil {
+// open is the stage that loads the stored record and makes its value.
+func (r *stageRun) open() {
+	// Load. That there is no record is no error.
+	keeper, key := r.f.e.eng.keeper, r.key
+	r.load.err = errCallbackEnded
+	item, err := keeper.load(r.ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		r.load.err = nil
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if i := slices.Index(asker.needs, f); i >= 0 {
-		asker.needs = slices.Delete(asker.needs, i, i+1)
-	}
-}
-
-// waitError is the error of a wait that ctx ended: ctx's, and why the last fetch failed.
-func (c *Cache) waitError(ctx context.Context, e *entry) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if refusal := c.refusalLocked(e); refusal != nil {
-		return refusal
-	}
-	err := &RefreshError{Key: e.name, Op: "wait", Attempt: e.failures, Stale: e.holder.kept() != nil, Err: ctx.Err()}
-	if last := e.lastErr; last != nil {
-		err.Next = last.Next
-		err.Err = fmt.Errorf("%w: last %s: %w", ctx.Err(), last.Op, last.Err)
-	}
-	return err
-}
-
-// endLocked ends f: it tells those who wait, and starts what follows.
-func (c *Cache) endLocked(f *flight, err error) {
-	if f.ended {
+	if err != nil {
+		r.load.err = err
 		return
 	}
-	f.ended = true
-	f.err = err
+	// Decode. A damaged record is kept for inspection, and the value is fetched.
+	rec, err := decodeStored(key, item.Value)
+	if errors.Is(err, store.ErrCorrupt) {
+		r.load.err = errors.Join(err, keeper.quarantine(r.ctx, key, item.Value))
+		return
+	}
+	if err != nil {
+		r.load.err = err
+		return
+	}
+	// Make the value, as for an answer of the origin.
+	r.load.record, r.load.version = rec, item.Version
+	r.load.value, r.load.err = r.decodeRecord(rec)
+}
+
+// advance brings f on after a stage: it decides what follows, and has that run. It reports
+// whether the next stage runs on this worker.
+func (g *engine) advance(r *stageRun) (again bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Is the result still wanted?
+	f, e := r.f, r.f.e
+	switch {
+	case f.phase == ended: // unregistered or closed meanwhile
+		return false
+	case f.stage != openStage && g.closedLocked(): // the refresher is about to end it, and may have ended its context
+		g.endLocked(f, fmt.Errorf("everfresh: %q: %w", e.name(), ErrClosed))
+		return false
+	case f.source != e.source: // it was made with options that are no more; another flight follows
+		f.superseded = true
+		g.endLocked(f, nil)
+		return false
+	case f.stage == openStage:
+		g.adoptLocked(r)
+	}
+	// Go on.
+	present := f.stage
+	f.req, f.stage = r.req, f.nextStage(r)
+	switch {
+	case f.stage == decodeStage:
+		r.run = f.plan(f.stage).run
+		return true
+	case f.stage == closeStage && present == openStage: // nothing was fetched
+		g.endLocked(f, nil)
+	case f.stage == closeStage:
+		g.closeLocked(r)
+	default:
+		g.sched.hold(e) // the record may have planned a refresh
+		f.phase = starting
+		g.launchLocked(f)
+	}
+	return false
+}
+
+// finish completes the result of a stage after its callbacks. A load that failed is
+// reported; the flight goes on without the storage.
+func (r *stageRun) finish() {
+	r.attempt.finish()
+	if r.f.stage != openStage {
+		return
+	}
+	late := r.load.err != nil && r.ctx.Err() != nil
+	if late {
+		r.load.err = fmt.Errorf("the storage did not answer in time: %w", r.load.err)
+	}
+	r.f.e.eng.keeper.noteLoad(late)
+	if r.load.err != nil {
+		r.f.e.storageFailed("load", r.load.err)
+	}
+}
+
+// adoptLocked takes over what the open stage loaded. From now on the record counts as
+// loaded, even if there is none: it is looked for once.
+func (g *engine) adoptLocked(r *stageRun) {
+	e, err := r.f.e, r.load.err
+	e.stored = &persisted{readonly: errors.Is(err, errNewerRecord)}
+	if r.load.record == nil || err != nil {
+		return
+	}
+	g.publisher.apply(e, change{kind: adopted, record: r.load.record, version: r.load.version, value: r.load.value})
+	r.served = e.serving()
+}
+
+// skipLoad abandons the load of f after storeWait and continues with the fetch: a caller
+// waits, and the origin may be faster. loadTimer calls it.
+func (g *engine) skipLoad(f *flight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case f.phase == ended || f.stage != openStage: // the load was just in time
+	case f.phase == running: // advance goes on as soon as the storage returns
+		f.cancel()
+	case g.pool.Take(&f.task):
+		f.e.stored = new(persisted)
+		f.stage = f.nextStage(nil)
+		g.launchLocked(f)
+		f.e.storageFailed("load", fmt.Errorf("the storage did not answer in time: %w", context.DeadlineExceeded))
+	}
+}
+
+// closeLocked publishes the result of f and ends it.
+func (g *engine) closeLocked(r *stageRun) {
+	// A failure is not charged to those who asked for something newer.
+	f, e := r.f, r.f.e
+	if r.out.err != nil {
+		applied := g.publisher.apply(e, change{kind: failed, out: &r.out})
+		if f.charged {
+			e.demand.Load().refund(f.source.cfg, true)
+		}
+		g.endLocked(f, applied.failure)
+		return
+	}
+	// An answer that confirms what was invalidated after the request was sent must not
+	// publish it again.
+	withdrawn := f.invalidated && r.out.same
+	applied := g.publisher.apply(e, change{kind: answered, out: &r.out, current: r.current, withdrawn: withdrawn})
+	e.refetch = e.refetch && withdrawn
+	// Callers of Newer are told that the origin was asked, and get a new version for free.
+	if d := e.demand.Load(); d != nil {
+		d.lastGood = f.seq
+	}
+	if applied.updated {
+		e.demand.Load().refund(f.source.cfg, f.charged)
+	}
+	g.endLocked(f, nil)
+}
+
+// endLocked ends f: it wakes the callers that wait, and starts what follows.
+func (g *engine) endLocked(f *flight, err error) {
+	if f.phase == ended {
+		return
+	}
+	// Tell those who wait, and stop what runs.
+	f.phase, f.err = ended, err
 	if f.done != nil {
 		close(f.done)
 	}
 	if f.cancel != nil {
 		f.cancel()
 	}
-	if f.hurry != nil {
-		f.hurry.Stop()
+	if f.loadTimer != nil {
+		f.loadTimer.Stop()
 	}
+	// Start the next one.
 	e := f.e
 	if e.flight != f || e.gone {
 		return
 	}
 	e.flight = nil
-	if next := e.after; next != nil {
-		e.after = nil
-		c.startFlightLocked(e, next)
-		return
+	if f.next != nil {
+		next := f.next
+		f.next = nil
+		g.startFlightLocked(e, next)
 	}
-	c.queueLocked(e)
-}
-
-// build is the stage that has the user's function make the request.
-func (c *Cache) build(f *flight) {
-	a, ok := c.begin(f)
-	if !ok {
-		return
-	}
-	defer a.release()
-	now := c.wall()
-	a.out = outcome{op: "request", err: errCallbackEnded, sent: now, received: now}
-	defer c.built(f, a) // deferred, as a callback may end its goroutine
-	a.req, a.out.err = a.build()
-}
-
-// built goes on with the request that was built.
-func (c *Cache) built(f *flight, a *attempt) {
-	if a.out.err != nil {
-		c.settle(f, a)
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !f.ended {
-		f.req = a.req
-		c.launchLocked(f)
-	}
-}
-
-// fetch is the stage that asks the origin.
-func (c *Cache) fetch(f *flight) {
-	a, ok := c.begin(f)
-	if !ok {
-		return
-	}
-	defer a.release()
-	defer c.settle(f, a) // deferred, as a callback may end its goroutine
-	a.run(c.now)
-}
-
-type stageKind uint8
-
-const (
-	noStage stageKind = iota
-	loadStage
-	buildStage
-	fetchStage // from here on the request may have been sent
-)
-
-// begin starts the present stage of f, or reports false if f has ended.
-func (c *Cache) begin(f *flight) (*attempt, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f.ended || c.closedLocked() {
-		return nil, false
-	}
-	e := f.e
-	f.parked = false
-	f.loading = f.stage == loadStage
-	f.begun = f.begun || f.stage == fetchStage
-	timeout := e.cfg.timeout
-	if f.loading {
-		timeout = c.loadTimeoutLocked()
-	}
-	a := &attempt{
-		source: e.source, req: f.req, meta: e.meta, kept: e.holder.kept(),
-		exchange: exchange{flight: f, allow: e.cfg.allow, holder: e.holder},
-	}
-	a.ctx, a.release = context.WithTimeout(context.WithValue(c.ctx, refreshctx.Key{}, &a.exchange), timeout)
-	f.cancel = a.release
-	return a, true
 }

@@ -12,11 +12,15 @@ const (
 	// take: resources registered together must not stay together.
 	firstSpread = 0.5
 
+	// spreadLimit bounds over how long refreshes are spread that a jump of the clock or
+	// a restart made due at once; a tenth of the interval does, too.
+	spreadLimit = 30 * time.Second
+
 	// retryAfterMax bounds what a Retry-After can postpone.
 	retryAfterMax = time.Hour
 
-	// aheadPart and aheadMax say how long before its own end a value is
-	// refreshed when WithRefreshAhead does not.
+	// aheadPart and aheadMax say how long before its expiry a value is refreshed if
+	// WithRefreshAhead does not.
 	aheadPart = 10
 	aheadMax  = time.Minute
 )
@@ -62,14 +66,16 @@ func (r rule) String() string {
 	}
 }
 
-// planFor works out the plan of an answer with freshness f. left is what the value has
-// left to live by its own end, or 0. rnd returns random numbers in [0,1).
-func planFor(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, rnd func() float64) plan {
-	if left > 0 {
-		return planForMortal(cfg, f, left, first, rnd)
+// planFor works out the plan of an answer with freshness f. ttl is the time until the
+// value's ExpiresAt, or 0 if it has none. rnd returns random numbers in [0,1).
+func planFor(cfg *config, f rfc9111.Freshness, ttl time.Duration, first bool, rnd func() float64) plan {
+	if ttl > 0 {
+		return planWithExpiry(cfg, f, ttl, first, rnd)
 	}
+	// How long it is fresh.
 	p := plan{age: f.Age, life: f.Lifetime, why: rule{source: f.Source}}
 	p.fresh, p.why.override = clamp(cfg, f.Lifetime-f.Age)
+	// When it is refreshed: about then, or ahead of it, but not before the minimum.
 	p.next = jittered(cfg, p, cfg.min, first, rnd)
 	if cfg.ahead > 0 && p.why.override != byInterval {
 		p.next = min(p.next, max(p.fresh-cfg.ahead, cfg.min))
@@ -78,35 +84,39 @@ func planFor(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, r
 	return p
 }
 
-// planForMortal is planFor of a value that has left to live, whatever the headers say of
-// it. It is refreshed ahead of its end; no minimum postpones that.
-func planForMortal(cfg *config, f rfc9111.Freshness, left time.Duration, first bool, rnd func() float64) plan {
-	p := plan{age: f.Age, life: left + f.Age, why: rule{source: f.Source, override: byValue}, fresh: left}
+// planWithExpiry is planFor of a value that has a ttl, whatever the headers say about it.
+// It is refreshed ahead of its expiry; no minimum postpones that.
+func planWithExpiry(cfg *config, f rfc9111.Freshness, ttl time.Duration, first bool, rnd func() float64) plan {
+	p := plan{age: f.Age, life: ttl + f.Age, why: rule{source: f.Source, override: byValue}, fresh: ttl}
+	// An interval or a maximum can only shorten its life.
 	switch {
-	case cfg.every > 0 && cfg.every < left:
+	case cfg.every > 0 && cfg.every < ttl:
 		p.fresh, p.why.override = cfg.every, byInterval
-	case cfg.every == 0 && cfg.max < left:
+	case cfg.every == 0 && cfg.max < ttl:
 		p.fresh, p.why.override = cfg.max, byMax
 	}
-	latest := latestRefresh(cfg, left)
+	// The refresh comes with jitter, but in time.
+	latest := latestRefresh(cfg, ttl)
 	p.next = min(jittered(cfg, p, min(cfg.min, latest), first, rnd), latest)
 	return p
 }
 
-// latestRefresh returns when a value that has left to live is refreshed at the latest.
-// When the time ahead of its end has come already, the origin is asked again after half
-// of what is left.
-func latestRefresh(cfg *config, left time.Duration) time.Duration {
+// latestRefresh returns the latest time for the refresh of a value that has a ttl. If the
+// time ahead of its expiry has come already, the origin is asked again after half of the
+// ttl.
+func latestRefresh(cfg *config, ttl time.Duration) time.Duration {
 	ahead := cfg.ahead
 	if ahead <= 0 {
-		ahead = min(left/aheadPart, aheadMax)
+		ahead = min(ttl/aheadPart, aheadMax)
 	}
-	if latest := left - ahead; latest >= cfg.backoffMin {
+	if latest := ttl - ahead; latest >= cfg.backoffMin {
 		return latest
 	}
-	return max(left/2, cfg.backoffMin)
+	return max(ttl/2, cfg.backoffMin)
 }
 
+// clamp returns how long an answer is fresh that has left before it is stale, and what
+// decided that.
 func clamp(cfg *config, left time.Duration) (time.Duration, override) {
 	switch {
 	case cfg.every > 0:
@@ -121,8 +131,10 @@ func clamp(cfg *config, left time.Duration) (time.Duration, override) {
 }
 
 // jittered moves a refresh before the end of freshness by a random part of it, but never
-// below floor: where the minimum interval decides, it adds.
+// below floor: where the minimum interval decides, it adds. Without jitter, resources that
+// were registered together would be fetched together for ever, by all replicas.
 func jittered(cfg *config, p plan, floor time.Duration, first bool, rnd func() float64) time.Duration { //nolint:revive // A fact, not a choice.
+	// How far a random part of the interval may move it.
 	spread := cfg.jitter
 	if first && spread > 0 {
 		spread = max(spread, firstSpread)
@@ -136,6 +148,14 @@ func jittered(cfg *config, p plan, floor time.Duration, first bool, rnd func() f
 	default:
 		return max(p.fresh-d, floor)
 	}
+}
+
+// spread returns a random delay for a refresh that became due together with others.
+func spread(cfg *config, interval time.Duration) time.Duration {
+	if cfg.jitter == 0 {
+		return 0
+	}
+	return time.Duration(float64(min(spreadLimit, interval/10)) * random())
 }
 
 // backoff returns the delay before the attempt that follows the n-th failure in a
@@ -155,6 +175,7 @@ func backoff(cfg *config, n int, rnd func() float64) time.Duration {
 // retryDelay returns the delay after a failure: what the origin or the decoder
 // asked for, but never less than the back-off.
 func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64) time.Duration {
+	// A decoder or a fetcher knows best.
 	d := backoff(cfg, n, rnd)
 	if s, ok := steeringOf(err); ok {
 		if s.permanent {
@@ -162,12 +183,15 @@ func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64
 		}
 		return max(s.after, cfg.backoffMin)
 	}
+	// Then the origin, within reason.
 	if after, ok := retryAfter(err, now); ok {
 		return max(d, min(after, retryAfterMax))
 	}
 	return d
 }
 
+// retryAfter returns the delay that an error response asks for, in either form of
+// Retry-After (RFC 9110, section 10.2.3).
 func retryAfter(err error, now time.Time) (time.Duration, bool) {
 	se := statusErrorOf(err)
 	if se == nil {
@@ -180,4 +204,5 @@ func retryAfter(err error, now time.Time) (time.Duration, bool) {
 	return rfc9111.ParseRetryAfter(v, now)
 }
 
+// random returns a random number in [0,1).
 func random() float64 { return rand.Float64() }

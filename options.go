@@ -16,13 +16,14 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A CacheOption sets something of a whole cache.
+// A CacheOption configures a whole cache.
 type CacheOption interface{ applyCache(*cacheConfig) }
 
-// A RegisterOption sets something of one resource.
+// A RegisterOption configures one resource.
 type RegisterOption interface{ applyResource(*config) }
 
-// An Option is both: given to [NewCache] it is the default of every resource.
+// An Option is a CacheOption and a RegisterOption: given to [NewCache], it is the default of
+// every resource.
 type Option interface {
 	CacheOption
 	RegisterOption
@@ -41,7 +42,7 @@ type bothOption func(*config)
 func (f bothOption) applyCache(c *cacheConfig) { f(&c.resource) }
 func (f bothOption) applyResource(c *config)   { f(c) }
 
-// cacheConfig is what NewCache was told. It is immutable afterwards.
+// cacheConfig is what the options of NewCache say. It is immutable afterwards.
 type cacheConfig struct {
 	sink     ErrSink
 	observer func(Event)
@@ -56,7 +57,7 @@ type cacheConfig struct {
 	err      error
 }
 
-// config is what Register was told. It is immutable afterwards.
+// config is what the options of Register say. It is immutable afterwards.
 type config struct {
 	key         string
 	client      *http.Client
@@ -65,7 +66,7 @@ type config struct {
 	header      http.Header
 	transformer Transformer
 	allow       []func(*url.URL) error // all must pass
-	middleware  [levels][]func(Fetcher) Fetcher
+	middleware  middleware
 	level       int // where WithMiddleware adds
 
 	min, max, every, ahead, maxStale, timeout time.Duration
@@ -80,14 +81,6 @@ type config struct {
 
 	err error // of the first invalid option
 }
-
-// The levels of middleware, outermost first.
-const (
-	cacheLevel = iota
-	groupLevel
-	resourceLevel
-	levels
-)
 
 type prefetch uint8
 
@@ -156,7 +149,7 @@ func (c *config) check(cache *cacheConfig) error {
 	}
 }
 
-// checkPublic reports what WithPublicOnly cannot guard.
+// checkPublic reports options under which WithPublicOnly could not see what is dialled.
 func (c *config) checkPublic(cache *cacheConfig) error {
 	switch {
 	case cache.proxy != nil:
@@ -170,7 +163,7 @@ func (c *config) checkPublic(cache *cacheConfig) error {
 	}
 }
 
-// fail remembers the first invalid option.
+// fail notes the first invalid option.
 func (c *config) fail(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf(format, args...)
@@ -183,8 +176,8 @@ func (c *cacheConfig) fail(format string, args ...any) {
 	}
 }
 
-// Options bundles options of resources, so that a group of resources is described
-// once. Middleware in a bundle stands between the cache's and the resource's own.
+// Options bundles options of resources, so that a group of resources is configured in one
+// place. Middleware in a bundle runs after the cache's and before the resource's own.
 func Options(opts ...RegisterOption) Option {
 	return bothOption(func(c *config) {
 		outer := c.level
@@ -200,13 +193,13 @@ func Options(opts ...RegisterOption) Option {
 	})
 }
 
-// WithErrSink sets who hears of failures. Default: nobody.
+// WithErrSink sets the sink that receives refresh errors. Default: none.
 func WithErrSink(sink ErrSink) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.sink = sink })
 }
 
-// WithObserver sets who hears of every [Event]. It is called like an [ErrSink]: by
-// one goroutine at a time, off the refresher's path. Default: nobody.
+// WithObserver sets the function that receives every [Event]. It is called like an
+// [ErrSink]: by one goroutine at a time, off the refresher's path. Default: none.
 func WithObserver(observe func(Event)) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.observer = observe })
 }
@@ -223,8 +216,8 @@ func WithRefreshWindow(d time.Duration) CacheOption {
 	})
 }
 
-// WithStorage sets where records are kept across restarts. The caller closes s
-// after the cache. Default: nowhere.
+// WithStorage sets where records are stored, so that a restart can serve them. The caller
+// closes s after the cache. Default: nowhere.
 func WithStorage(s store.Storage) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.storage = s })
 }
@@ -257,20 +250,19 @@ func WithProxy(proxy func(*http.Request) (*url.URL, error)) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.proxy = proxy })
 }
 
-// WithPublicOnly lets only public addresses be dialled, for a cache whose URLs strangers
-// name. Every address that is about to be dialled is judged: of the registered host, of a
-// redirect's, and each one that the DNS says, now or later, however the host is spelled.
-// Not public is what the IANA registries of special-purpose addresses (RFC 6890) do not
-// call globally reachable, among them loopback, private and link-local addresses, those
-// of cloud metadata, and IPv6 addresses that hold such an IPv4 one. A refusal is
-// [ErrNotAllowed], of Register already if the URL's host is such an address; its text
-// names the kind of address only.
+// WithPublicOnly allows only public addresses to be dialled. It is for a cache whose URLs
+// come from strangers. Every address is checked when it is about to be dialled: that of the
+// registered host, that of a redirect, and each one that the DNS returns, now or later,
+// however the host is spelled. An address is public if the IANA registries of
+// special-purpose addresses (RFC 6890) call it globally reachable. Loopback, private and
+// link-local addresses are not, nor those of cloud metadata, nor IPv6 addresses that embed
+// such an IPv4 address. A refusal is [ErrNotAllowed]; Register returns it already if the
+// URL's host is such an address. Its text names only the kind of address.
 //
-// The addresses of except are dialled all the same; used again, the option adds to them.
-// Only what the cache itself dials can be judged: together with [WithProxy],
-// [WithFetcher], or a [WithHTTPClient] whose client has its own Transport, it is an
-// invalid option. Names are asked of the system's resolver whatever its address is.
-// Default: every address is dialled.
+// The addresses of except are allowed nevertheless; used again, the option adds to them.
+// Only what the cache itself dials can be checked, so the option is invalid together with
+// [WithProxy], [WithFetcher], or a [WithHTTPClient] whose client has its own Transport. The
+// system's resolver may have any address. Default: all addresses are allowed.
 func WithPublicOnly(except ...netip.Prefix) CacheOption {
 	return cacheOption(func(c *cacheConfig) {
 		if c.public == nil {
@@ -285,11 +277,11 @@ func WithPublicOnly(except ...netip.Prefix) CacheOption {
 	})
 }
 
-// WithAllow lets only those URLs be fetched for which one of the policies returns
-// nil; a policy's error says why it refuses. The policies see the URL in canonical
-// form (ASCII host in lower case, no default port, clean path) and are asked for
-// the registered URL, a built request's and every redirect's. Used several times,
-// also for the cache and for a resource, all uses must agree. [AllowHosts],
+// WithAllow allows only URLs for which one of the policies returns nil; a policy's error
+// says why it refuses. The policies see the URL in canonical form (ASCII host in lower
+// case, no default port, clean path). They are asked about the registered URL, that of a
+// built request and that of every redirect. If the option is used several times, also for
+// the cache and for a resource, all uses must agree. [AllowHosts],
 // [AllowPrefix] and [AllowRegexp] are ready-made. Default: all http and https URLs
 // without userinfo.
 func WithAllow(policies ...func(*url.URL) error) Option {
@@ -349,10 +341,10 @@ func WithRefreshInterval(d time.Duration) Option {
 	})
 }
 
-// WithJitter sets the part of an interval, from 0 to 1, that a refresh is randomly
-// early by; where the minimum interval decides it is late by that part instead. The
-// first interval of a resource is spread over half of it. With 0 all times are
-// exact, also those of the back-off. Default: 0.05.
+// WithJitter makes refreshes early by a random part of the interval, up to the given part
+// from 0 to 1. Where the minimum interval decides, they are late by that part instead. The
+// first interval of a resource is spread over half of it. With 0 all times are exact, also
+// those of the back-off. Default: 0.05.
 func WithJitter(part float64) Option {
 	return bothOption(func(c *config) {
 		if !(part >= 0 && part <= 1) { // also refuses NaN
@@ -363,9 +355,9 @@ func WithJitter(part float64) Option {
 }
 
 // WithRefreshAhead refreshes a value d before its freshness ends, but not before the
-// minimum interval. A value with its own end that lives hardly longer than d is asked for
-// that often, but not more often than the floor of [WithBackoff]. Default: 0; for a value
-// with its own end a tenth of its life, at most 1 min.
+// minimum interval. A value with an expiry of its own that is valid for hardly longer than d
+// is refreshed after half of that time, but not more often than the floor of [WithBackoff].
+// Default: 0; for a value with an expiry of its own a tenth of its lifetime, at most 1 min.
 func WithRefreshAhead(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d < 0 {
@@ -375,9 +367,9 @@ func WithRefreshAhead(d time.Duration) Option {
 	})
 }
 
-// WithMaxStale bounds how long a value is served after its freshness ended. The
-// bound is kept by the refresher, so that a read needs no clock; it may overshoot by
-// the time a machine slept. Default: 0, no limit.
+// WithMaxStale bounds how long a value is served after its freshness ended. The refresher
+// enforces the bound, so that a read needs no clock; after a sleep of the machine the
+// value may be served too long by up to a minute. Default: 0, no limit.
 func WithMaxStale(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d < 0 {
@@ -387,31 +379,30 @@ func WithMaxStale(d time.Duration) Option {
 	})
 }
 
-// WithPriority sets how dear the stored record of a resource is. It decides nothing but
-// what a clean-up by priority removes; see [Query]. Default: store.Normal.
+// WithPriority sets the priority of the stored record. It is only used by [Query] and
+// [Cache.Purge]. Default: store.Normal.
 func WithPriority(p store.Priority) Option {
 	return bothOption(func(c *config) {
 		if p != p.OrNormal() {
-			c.fail("priority %d is none", uint8(p))
+			c.fail("invalid priority %d", uint8(p))
 		}
 		c.priority = p
 	})
 }
 
-// WithBackoff sets the floor and the cap of the delay after a failure. It doubles
-// with every failure in a row, with full jitter above the floor. Default: 250 ms and
-// 5 min.
+// WithBackoff sets the floor and the ceiling of the delay after a failure. The delay doubles
+// with every failure in a row, with full jitter above the floor. Default: 250 ms and 5 min.
 func WithBackoff(floor, ceiling time.Duration) Option {
 	return bothOption(func(c *config) {
 		if floor <= 0 || ceiling < floor {
-			c.fail("back-off from %v to %v", floor, ceiling)
+			c.fail("back-off from %v to %v: the floor must be positive and not above the ceiling", floor, ceiling)
 		}
 		c.backoffMin, c.backoffMax = floor, ceiling
 	})
 }
 
-// WithTimeout bounds one refresh, from the request to the decoded value. The time a
-// refresh waits for its turn does not count. Default: 30 s.
+// WithTimeout bounds one refresh, from the request to the decoded value. The time that it
+// waits for its turn does not count. Default: 30 s.
 func WithTimeout(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d <= 0 {
@@ -421,8 +412,8 @@ func WithTimeout(d time.Duration) Option {
 	})
 }
 
-// WithMaxBytes bounds the decoded body. A larger one is [ErrTooLarge] and replaces
-// nothing. Default: 10 MiB.
+// WithMaxBytes bounds the decoded body. A larger one fails the refresh with [ErrTooLarge].
+// Default: 10 MiB.
 func WithMaxBytes(n int64) Option {
 	return bothOption(func(c *config) {
 		if n <= 0 {
@@ -432,8 +423,8 @@ func WithMaxBytes(n int64) Option {
 	})
 }
 
-// WithKey names the resource. Wherever the resource is named (errors, events, logs,
-// stores) it is by its key, so a URL with a secret needs one. Default: the URL.
+// WithKey names the resource. Errors, events, logs and stores name the resource by its key
+// and never by its URL, so a URL with a secret in it needs a key. Default: the URL.
 func WithKey(key string) RegisterOption {
 	return registerOption(func(c *config) {
 		if key == "" {
@@ -443,12 +434,12 @@ func WithKey(key string) RegisterOption {
 	})
 }
 
-// WithRequest builds the request of each refresh: another method, a body, headers,
-// or one that needs another resource's value. prev is what is served now, or nil.
-// The engine adds validators and Accept-Encoding where the request sets none. A
-// value that build needs from another resource is got with its ctx: the fetch then
-// runs in this refresh's turn, and a cycle is an error. The URL of the request
-// passes [WithAllow]. Default: GET of the registered URL.
+// WithRequest sets the function that builds the request of each refresh: with another
+// method, a body, headers, or with another resource's value. prev is what is served now, or
+// nil. The engine adds validators and Accept-Encoding unless the request has them. To get
+// the value of another resource, build must pass on its ctx: the fetch of that value then
+// needs no worker of its own, and a cycle is an error. The URL of the request must pass
+// [WithAllow]. Default: GET of the registered URL.
 func WithRequest(build func(ctx context.Context, prev *Snapshot[any]) (*http.Request, error)) RegisterOption {
 	return registerOption(func(c *config) {
 		if build == nil {
@@ -458,8 +449,8 @@ func WithRequest(build func(ctx context.Context, prev *Snapshot[any]) (*http.Req
 	})
 }
 
-// WithHeader adds a header field to every request. Used again, it adds another; its
-// values are never shown. It does not cross an origin when a redirect does.
+// WithHeader adds a header field to every request. Used again, it adds another one. Values
+// are never shown, and are not sent along when a redirect leads to another origin.
 // Default: none.
 func WithHeader(name, value string) Option {
 	return bothOption(func(c *config) {
@@ -468,7 +459,7 @@ func WithHeader(name, value string) Option {
 			return
 		}
 		if http.CanonicalHeaderKey(name) == "Host" {
-			c.fail("net/http takes no Host from the header: build the request with WithRequest")
+			c.fail("net/http ignores a Host header field: set Request.Host with WithRequest")
 			return
 		}
 		h := c.header.Clone()
@@ -480,7 +471,7 @@ func WithHeader(name, value string) Option {
 	})
 }
 
-// WithTransformer sets how a resource of the untyped door is made from a response.
+// WithTransformer sets how the value of an untyped resource is made from a response.
 // Default: its body as []byte.
 func WithTransformer(t Transformer) RegisterOption {
 	return registerOption(func(c *config) {
@@ -491,7 +482,7 @@ func WithTransformer(t Transformer) RegisterOption {
 	})
 }
 
-// WithFetcher replaces the HTTP fetcher under the middleware. Default: HTTP.
+// WithFetcher replaces the HTTP fetcher inside the middleware. Default: HTTP.
 func WithFetcher(f Fetcher) Option {
 	return bothOption(func(c *config) {
 		if f == nil {
@@ -501,9 +492,9 @@ func WithFetcher(f Fetcher) Option {
 	})
 }
 
-// WithMiddleware wraps the fetcher. Middleware given to [NewCache] runs first, then
-// that of groups ([Options]), then the resource's own; among one level the first
-// added runs first. Default: none.
+// WithMiddleware wraps the fetcher. Middleware given to [NewCache] runs first, then that of
+// groups ([Options]), then the resource's own. Within a level, the first one added runs
+// first. Default: none.
 func WithMiddleware(wrap ...func(Fetcher) Fetcher) Option {
 	return bothOption(func(c *config) {
 		for _, w := range wrap {
@@ -516,19 +507,19 @@ func WithMiddleware(wrap ...func(Fetcher) Fetcher) Option {
 	})
 }
 
-// WithNewerLimit sets how many fetches [Resource.Newer] may start: burst at once, then
-// one every refill. Default: 2 and 15 s.
+// WithNewerLimit limits the fetches that [Resource.Newer] may start: burst at once, then one
+// every refill. Beyond that, Newer returns a *[RateLimitError]. Default: 2 and 15 s.
 func WithNewerLimit(burst int, refill time.Duration) Option {
 	return bothOption(func(c *config) {
 		if burst < 1 || refill <= 0 {
-			c.fail("on-demand budget of %d, refilled every %v", burst, refill)
+			c.fail("limit of Newer: burst %d, refill %v; want at least 1 and a positive time", burst, refill)
 		}
 		c.burst, c.refill = burst, refill
 	})
 }
 
-// WithPrefetch says whether a resource is fetched before anybody asks for it.
-// Default: true for the typed door, false for the untyped.
+// WithPrefetch sets whether a resource is fetched before a caller asks for it. Default: true
+// for typed resources, false for untyped ones.
 func WithPrefetch(on bool) Option { //nolint:revive // The flag is the option's value.
 	return bothOption(func(c *config) {
 		c.prefetch = prefetchOff
@@ -538,9 +529,9 @@ func WithPrefetch(on bool) Option { //nolint:revive // The flag is the option's 
 	})
 }
 
-// WithLenientBody accepts an empty 200, and a body whose end the origin did not
-// mark, which may have been cut short unnoticed. Default: false; the untyped door and
-// [Bytes] accept an empty 200.
+// WithLenientBody accepts an empty 200, and a body whose end the origin did not mark, which
+// may have been cut short unnoticed. Default: false; untyped resources and [Bytes] accept an
+// empty 200.
 func WithLenientBody(on bool) Option {
 	return bothOption(func(c *config) { c.lenient = on })
 }

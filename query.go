@@ -14,10 +14,10 @@ import (
 )
 
 // A Query selects records; a record must satisfy every field that is set. The zero
-// value selects all. It is a plain value and may be used at once from many goroutines.
+// value selects all. It is a plain value and may be used by many goroutines at once.
 //
-// The conditions, but for Key, are those of what is inside the records, which a storage
-// knows nothing of: to find them, every record is read and decoded, in O(n).
+// Only Key is known to a storage. The other conditions are about what is inside the
+// records, so every record is read and decoded to find them, in O(n).
 type Query struct {
 	// Key selects the record of one resource, which is read directly. A resource that
 	// was registered without a key has its URL.
@@ -26,13 +26,13 @@ type Query struct {
 	// the whole.
 	Pattern *regexp.Regexp
 	// Params selects records whose key is a URL with these query parameters: with any
-	// value if it is nil, else with a last value that equals it. Others may be there,
-	// too.
+	// value if it is nil, otherwise with that last value. The URL may have other
+	// parameters, too.
 	Params map[string]*string
 	// Priority selects records of this priority or below; 0 all.
 	Priority store.Priority
-	// Stale selects records that may not be served any more, by WithMaxStale or by
-	// the value's own end.
+	// Stale selects records whose value must no longer be served, because of WithMaxStale
+	// or because the value has expired.
 	Stale bool
 }
 
@@ -48,7 +48,7 @@ func (q Query) Match(rec *Record, now time.Time) bool {
 	}
 }
 
-// spent reports whether the value may not be served any more.
+// spent reports whether the value must no longer be served.
 func (r *Record) spent(now time.Time) bool {
 	for _, end := range []time.Time{r.ServeUntil, r.ExpiresAt} {
 		if !end.IsZero() && !now.Before(end) {
@@ -58,7 +58,7 @@ func (r *Record) spent(now time.Time) bool {
 	return false
 }
 
-// matchesText judges the clear key alone.
+// matchesText reports whether q selects a record with this key, apart from Key.
 func (q Query) matchesText(key string) bool {
 	if q.Pattern != nil && !q.Pattern.MatchString(key) {
 		return false
@@ -81,24 +81,23 @@ func (q Query) matchesText(key string) bool {
 }
 
 // Records yields the records in s that q selects, in no order; s is a storage that a
-// cache writes, now or before. A record that cannot be read yields nil and its error, and
-// the loop goes on; so does an error of the storage, after which it ends. Records that
-// come or go meanwhile may be missed.
+// cache writes to, or has written to. For a record that cannot be read it yields nil and the
+// error, and continues. An error of the storage is yielded last. Records that come or go
+// meanwhile may be missed.
 func (q Query) Records(ctx context.Context, s Storage) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		q.each(ctx, s, func(found storedRecord, err error) bool { return yield(found.rec, err) })
 	}
 }
 
-// Purge removes the records in s that q selects, and returns how many. It goes on past
-// errors, and returns them joined. A record that somebody replaces meanwhile is judged
-// again.
+// Purge removes the records in s that q selects, and returns how many. It continues after
+// errors, and returns them joined. A record that is replaced meanwhile is matched again.
 func (q Query) Purge(ctx context.Context, s Storage) (removed int, err error) {
 	err = q.purge(ctx, s, func(string) { removed++ })
 	return removed, err
 }
 
-// purge is Purge that tells the key of each record it removed.
+// purge is Purge. It calls removed with the key of each record it has removed.
 func (q Query) purge(ctx context.Context, s Storage, removed func(key string)) error {
 	var errs []error
 	q.each(ctx, s, func(found storedRecord, err error) bool {
@@ -116,17 +115,15 @@ func (q Query) purge(ctx context.Context, s Storage, removed func(key string)) e
 	return errors.Join(errs...)
 }
 
-// A storedRecord is a record as it was found.
+// A storedRecord is a record, and where it was found.
 type storedRecord struct {
 	name    string // its key in the storage
 	version store.Version
 	rec     *Record
 }
 
-// quarantinePrefix begins the names under which damaged records are kept aside.
-const quarantinePrefix = "quarantine."
-
-// each calls yield for what q selects, until yield returns false.
+// each calls yield for what q selects, until yield returns false. A record with a key is
+// found directly.
 func (q Query) each(ctx context.Context, s Storage, yield func(storedRecord, error) bool) {
 	if q.Key != "" {
 		found, err := q.find(ctx, s, storeKey(q.Key))
@@ -135,6 +132,7 @@ func (q Query) each(ctx context.Context, s Storage, yield func(storedRecord, err
 		}
 		return
 	}
+	// Everything else must be read.
 	for item, err := range s.List(ctx, "") {
 		if err != nil {
 			yield(storedRecord{}, fmt.Errorf("everfresh: list records: %w", err))
@@ -172,7 +170,8 @@ func (q Query) find(ctx context.Context, s Storage, name string) (storedRecord, 
 	return storedRecord{name, item.Version, rec}, nil
 }
 
-// remove removes what was found, or what replaced it if q selects that, too.
+// remove removes what was found, or what has replaced it if q selects that, too. It reports
+// whether it did.
 func (q Query) remove(ctx context.Context, s Storage, found storedRecord) (bool, error) {
 	for range deleteTries {
 		err := s.Delete(ctx, found.name, store.IfVersion(found.version))
@@ -184,63 +183,4 @@ func (q Query) remove(ctx context.Context, s Storage, found storedRecord) (bool,
 		}
 	}
 	return false, fmt.Errorf("everfresh: remove record: %w", store.ErrConflict)
-}
-
-// Records yields what q selects in the cache's storage, also of resources that are not
-// registered; see [Query.Records]. Without a storage it yields nothing. A record may be
-// written some moments after its value is served.
-func (c *Cache) Records(ctx context.Context, q Query) iter.Seq2[*Record, error] {
-	if c.cfg.storage == nil {
-		return func(func(*Record, error) bool) {}
-	}
-	return q.Records(ctx, c.cfg.storage)
-}
-
-// Purge removes the records that q selects from the cache's storage, also those of
-// resources that are not registered, and withdraws the values of registered resources that
-// q selects, which are fetched anew. It returns of how many resources something was
-// removed. It goes on past errors, and returns them joined.
-func (c *Cache) Purge(ctx context.Context, q Query) (purged int, err error) {
-	keys := make(map[string]bool)
-	var errs []error
-	if c.cfg.storage != nil { // first, so that no record of a new value is removed
-		errs = append(errs, q.purge(ctx, c.cfg.storage, func(key string) { keys[key] = true }))
-	}
-	for _, e := range c.entries() {
-		version, ok := c.selected(e, q)
-		if !ok {
-			continue
-		}
-		if err := c.invalidate(ctx, e, version); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		keys[e.key] = true
-	}
-	return len(keys), errors.Join(errs...)
-}
-
-// entries returns the registered entries.
-func (c *Cache) entries() []*entry {
-	var entries []*entry
-	c.index.Range(func(_ string, in indexed) bool {
-		entries = append(entries, in.entry)
-		return true
-	})
-	return entries
-}
-
-// selected returns the version of the value of e, if there is one and q selects it.
-func (c *Cache) selected(e *entry, q Query) (version uint64, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.holder.kept() == nil {
-		return 0, false
-	}
-	m := e.meta
-	rec := Record{
-		Key: e.key, Priority: e.cfg.priority,
-		ServeUntil: wallTime(m.serveUntil), ExpiresAt: wallTime(m.hardEnd),
-	}
-	return m.version, q.Match(&rec, c.wall())
 }

@@ -2,9 +2,6 @@ package everfresh
 
 import "slices"
 
-// never is the deadline of what does not happen.
-const never = int64(1<<63 - 1)
-
 // A deadline is one node of the queue. The time stands beside the pointer so that
 // sifting compares without a cache miss.
 type deadline struct {
@@ -14,29 +11,30 @@ type deadline struct {
 
 // queue is a 4-ary heap of deadlines, earliest first. An entry knows its place in
 // it by entry.index, so that a deadline can be moved or removed. Its zero value is
-// empty. It is guarded by Cache.mu.
+// empty. It is guarded by engine.mu.
 //
 // A timing wheel inserts faster, but wakes up for empty ticks; timers cost eight
 // times the memory.
 type queue []deadline
-
-const notQueued = -1
 
 // set puts e into the queue at time at, moves it there, or takes it out if at is
 // never. It reports whether the head of the queue changed.
 func (q *queue) set(e *entry, at int64) bool {
 	i := int(e.index)
 	switch {
+	// It leaves, or stays out.
 	case at == never && i == notQueued:
 		return false
 	case at == never:
 		q.remove(i)
 		return i == 0
+	// It enters at the end and rises.
 	case i == notQueued:
 		*q = append(*q, deadline{at, e})
 		i = len(*q) - 1
 		e.index = int32(i)
 		return q.up(i) == 0
+	// It moves up or down. The head changes if it was the head or becomes it.
 	default:
 		(*q)[i].at = at
 		moved := q.down(q.up(i))
@@ -44,7 +42,8 @@ func (q *queue) set(e *entry, at int64) bool {
 	}
 }
 
-// popDue removes and returns the earliest entry if its time is not after now.
+// popDue removes and returns the earliest entry if its time is not after now. It returns
+// false if nothing is due.
 func (q *queue) popDue(now int64) (*entry, bool) {
 	if len(*q) == 0 || (*q)[0].at > now {
 		return nil, false
@@ -54,7 +53,7 @@ func (q *queue) popDue(now int64) (*entry, bool) {
 	return e, true
 }
 
-// next returns the earliest time in the queue, or never.
+// next returns the earliest time in the queue, or never if it is empty.
 func (q queue) next() int64 {
 	if len(q) == 0 {
 		return never
@@ -62,6 +61,7 @@ func (q queue) next() int64 {
 	return q[0].at
 }
 
+// remove takes out the deadline at place i. The last one fills the gap and finds its place.
 func (q *queue) remove(i int) {
 	old := *q
 	old[i].e.index = notQueued
@@ -77,6 +77,8 @@ func (q *queue) remove(i int) {
 	q.down(q.up(i))
 }
 
+// up moves the deadline at place i towards the head, past those that are later, and returns
+// its new place. The others move into the gap, so that each is written once.
 func (q queue) up(i int) int {
 	d := q[i]
 	for i > 0 {
@@ -91,6 +93,8 @@ func (q queue) up(i int) int {
 	return i
 }
 
+// down moves the deadline at place i away from the head, past those that are earlier, and
+// returns its new place.
 func (q queue) down(i int) int {
 	d := q[i]
 	for {
@@ -105,14 +109,16 @@ func (q queue) down(i int) int {
 	return i
 }
 
-// rebuild restores the order after times were changed in place.
+// rebuild restores the order after times were changed in place. It is O(n), less than n
+// single moves.
 func (q queue) rebuild() {
 	for i := range slices.Backward(q) {
 		q.down(i)
 	}
 }
 
-// earliestChild returns the index of the earliest of i's children, or -1.
+// earliestChild returns the index of the earliest of i's children, or -1. The four stand
+// beside each other, mostly in one cache line.
 func (q queue) earliestChild(i int) int {
 	first := 4*i + 1
 	if first >= len(q) {
@@ -127,6 +133,7 @@ func (q queue) earliestChild(i int) int {
 	return best
 }
 
+// place puts d at place i, and tells its entry.
 func (q queue) place(i int, d deadline) {
 	q[i] = d
 	d.e.index = int32(i)

@@ -24,7 +24,7 @@ func (m heapModel) next() int64 {
 func heapEntries(n int) []*entry {
 	entries := make([]*entry, n)
 	for i := range entries {
-		entries[i] = &entry{index: notQueued}
+		entries[i] = &entry{schedule: schedule{index: notQueued}}
 	}
 	return entries
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// Storage keeps records across restarts; see package store for its contract.
+// Storage stores records, so that a restart can serve them; see package store for its
+// contract.
 type Storage = store.Storage
 
 const (
@@ -33,43 +34,43 @@ var recordMagic = []byte("EVFR")
 
 const envelopeVersion = 1
 
-// A Record is what the engine keeps of one good answer: the body and what is needed
+// A Record is what the engine stores of one good answer: the body, and what is needed
 // to serve it, to validate it and to schedule its next refresh. A Record is
 // immutable. Its texts never show header values or the body.
 type Record struct {
-	Key       string      // clear key of the resource
+	Key       string      // of the resource
 	Version   uint64      // names the value
 	Status    int         // 200 or 203
 	Header    http.Header `json:"-"` // validators, dates and Content-Type; nothing else
 	Body      []byte      `json:"-"` // decoded from its content coding
 	FetchedAt time.Time   // when the body was received
 	CheckedAt time.Time   // when the origin last confirmed it
-	// FreshUntil ends its freshness, ServeUntil its use (zero: no limit).
-	// ExpiresAt is the value's own end (zero: it has none).
+	// FreshUntil is the end of its freshness, and ServeUntil when it must no longer be
+	// served (zero: no limit). ExpiresAt is the value's own expiry (zero: it has none).
 	FreshUntil, ServeUntil, ExpiresAt time.Time
 	// Failures counts the refreshes that have failed in a row since CheckedAt, and
 	// NotBefore is when the next may start (zero: at once), so that a restart does not
 	// hammer an origin that fails.
 	Failures  int
 	NotBefore time.Time
-	Priority  store.Priority // for clean-ups; see Query
+	Priority  store.Priority // see Query
 
-	unknown map[string]json.RawMessage // header fields of a newer writer, kept on rewrite
+	unknown map[string]json.RawMessage // header fields of a newer release, written again as they are
 }
 
-// keptHeaders are the response fields a record keeps.
-var keptHeaders = []string{
+// recordHeaderNames are the response fields that are part of a record.
+var recordHeaderNames = []string{
 	"Age", "Cache-Control", "Content-Language", "Content-Type", "Date", "Etag", "Expires", "Last-Modified",
 }
 
-func keepHeaders(h http.Header) http.Header {
-	kept := make(http.Header, len(keptHeaders))
-	for _, name := range keptHeaders {
+func recordHeaders(h http.Header) http.Header {
+	headers := make(http.Header, len(recordHeaderNames))
+	for _, name := range recordHeaderNames {
 		if v := h[name]; len(v) > 0 {
-			kept[name] = v
+			headers[name] = v
 		}
 	}
-	return kept
+	return headers
 }
 
 // recordHeader is the JSON form of a Record without its body.
@@ -90,9 +91,9 @@ type recordHeader struct {
 	Priority  store.Priority `json:"priority,omitempty"`
 }
 
-var errNewerRecord = errors.New("record written by a newer version")
+var errNewerRecord = errors.New("record written by a newer release")
 
-// rawText is a string of any bytes. JSON holds text only, so other bytes are written in
+// rawText is a string of any bytes. JSON holds only text, so other bytes are written in
 // base64, in an object.
 type rawText string
 
@@ -123,7 +124,7 @@ func (s *rawText) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// rawHeader is an http.Header whose values, which may be in Latin-1, are of any bytes.
+// rawHeader is an http.Header whose values are any bytes, for example Latin-1.
 type rawHeader map[string][]rawText
 
 func toRawHeader(h http.Header) rawHeader {
@@ -148,10 +149,10 @@ func (raw rawHeader) header() http.Header {
 	return h
 }
 
-// Format writes, for every verb, what the record is and nothing of what it holds.
+// Format prints String for every verb, so that no header value or body can leak through %v.
 func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
-// String describes the record without showing what it holds.
+// String describes the record without header values and body.
 func (r Record) String() string {
 	return fmt.Sprintf("record of %d bytes, version %d, fetched %s",
 		len(r.Body), r.Version, r.FetchedAt.UTC().Format(time.RFC3339))
@@ -181,7 +182,7 @@ func (r *Record) MarshalBinary() ([]byte, error) {
 func (r *Record) marshalHeader() ([]byte, error) {
 	for name := range r.Header {
 		if !utf8.ValidString(name) {
-			return nil, errors.New("encode record: the name of a header field is no text")
+			return nil, errors.New("encode record: header field name is not valid UTF-8")
 		}
 	}
 	header, err := json.Marshal(recordHeader{
@@ -208,8 +209,8 @@ func (r *Record) marshalHeader() ([]byte, error) {
 	return header, nil
 }
 
-// UnmarshalBinary decodes what [Record.MarshalBinary] encoded. The record does not
-// keep b. An error wraps store.ErrCorrupt, unless a newer version wrote the record.
+// UnmarshalBinary decodes what [Record.MarshalBinary] encoded. It does not retain b. An
+// error wraps store.ErrCorrupt, unless a newer release wrote the record.
 func (r *Record) UnmarshalBinary(b []byte) error {
 	if v, ok := envelopeOf(b); ok && v > envelopeVersion && intact(b) {
 		return fmt.Errorf("decode record: envelope %d: %w", v, errNewerRecord)
@@ -245,12 +246,12 @@ var knownFields = []string{
 	"failures", "not_before", "priority",
 }
 
-// unknownFields returns the fields of header that this version does not know. Package
-// json takes names in any case, and some other letters, for known ones.
+// unknownFields returns the fields of header that this release does not know. Package json
+// matches names in any case, and with some other letters, so they are compared likewise.
 func unknownFields(header []byte) map[string]json.RawMessage {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(header, &fields); err != nil {
-		return nil // cannot be: it was decoded into a struct before
+		return nil // impossible: it was decoded into a struct before
 	}
 	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool {
 		return slices.ContainsFunc(knownFields, func(known string) bool { return strings.EqualFold(name, known) })

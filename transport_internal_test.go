@@ -30,7 +30,7 @@ func TestDefaultTransportLimits(t *testing.T) {
 	if tr.MaxResponseHeaderBytes != 64<<10 {
 		t.Errorf("header of at most %d bytes, want 64 KiB", tr.MaxResponseHeaderBytes)
 	}
-	if tr.MaxIdleConns <= 0 || tr.MaxIdleConnsPerHost != cfg.perHost || tr.IdleConnTimeout != coldTime {
+	if tr.MaxIdleConns <= 0 || tr.MaxIdleConnsPerHost != cfg.perHost || tr.IdleConnTimeout != freshConnTime {
 		t.Errorf("idle connections: %d, %d a host, for %v", tr.MaxIdleConns, tr.MaxIdleConnsPerHost, tr.IdleConnTimeout)
 	}
 	if tr.Proxy != nil {
@@ -134,10 +134,10 @@ func TestDefaultTransportTLS(t *testing.T) {
 func TestFailedHostsAreForgotten(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	cfg := defaults()
-	f := newHTTPFetcher(&cfg, func() time.Time { return now })
+	f := newHTTPFetcher(newTransport(&cfg), newTransport(&cfg), func() time.Time { return now })
 	for i := range 3 * maxFailed {
 		f.exchangeFailed(t.Context(), "http://"+string(rune('a'+i%26))+strings.Repeat("x", i/26)+".test")
-		now = now.Add(coldTime / maxFailed * 2)
+		now = now.Add(freshConnTime / maxFailed * 2)
 	}
 	if n := len(f.failed.at); n > maxFailed {
 		t.Errorf("%d failed hosts are remembered, want at most %d", n, maxFailed)
@@ -148,7 +148,7 @@ func TestFailedHostsAreForgotten(t *testing.T) {
 func TestFailedHostsAreSweptSeldom(t *testing.T) {
 	calls := 0
 	cfg := defaults()
-	f := newHTTPFetcher(&cfg, func() time.Time {
+	f := newHTTPFetcher(newTransport(&cfg), newTransport(&cfg), func() time.Time {
 		calls++
 		return time.Unix(1e9, 0)
 	})

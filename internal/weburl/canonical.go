@@ -102,6 +102,31 @@ func Origin(u *url.URL) string {
 	}
 }
 
+// PlainOrigin returns the [Origin] of a raw URL as a part of the text, without parsing the
+// URL and without allocating. It returns false if the origin is not written there in
+// canonical form, or if that would take longer to find out.
+func PlainOrigin(raw string) (origin string, ok bool) {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	if scheme != "http" && scheme != "https" {
+		return "", false
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	host, port, hasPort := strings.Cut(rest[:end], ":")
+	if !validHost(host) {
+		return "", false
+	}
+	if hasPort {
+		folded, ok := foldPort(port)
+		if !ok || port == "" || folded != port || port == defaultPort(scheme) {
+			return "", false
+		}
+	}
+	return raw[:len(raw)-len(rest)+end], true
+}
+
 // SameOrigin reports whether a and b have the same [Origin]. A URL that has none
 // has the origin of no other, not even its own.
 func SameOrigin(a, b *url.URL) bool {

@@ -406,3 +406,60 @@ func policies(t *testing.T) []func(*url.URL) bool {
 	}
 	return []func(*url.URL) bool{hosts, prefix, expr}
 }
+
+func TestPlainOrigin(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a.test":               "http://a.test",
+		"https://a.test/":             "https://a.test",
+		"https://a.test/b?c=d://e":    "https://a.test",
+		"https://a.test?b":            "https://a.test",
+		"https://a.test#b":            "https://a.test",
+		"https://a_b.c-d.test:8443/x": "https://a_b.c-d.test:8443",
+		"http://127.0.0.1:80443/x":    "",
+		"http://127.0.0.1:8080/x":     "http://127.0.0.1:8080",
+		"http://a.test:443":           "http://a.test:443",
+		"http://a.test:80/":           "",
+		"https://a.test:443/":         "",
+		"https://a.test:/":            "",
+		"https://a.test:08443/":       "",
+		"https://A.test/":             "",
+		"HTTPS://a.test/":             "",
+		"https://a.test./":            "",
+		"https://a..test/":            "",
+		"https://u@a.test/":           "",
+		"https://u:p@a.test/":         "",
+		"https://[::1]/":              "",
+		"https://b\u00fccher.test/":   "",
+		"https:///a.test":             "",
+		"ftp://a.test/":               "",
+		"a.test":                      "",
+		"":                            "",
+		"https://a.test\\@b.test/":    "",
+		"https://a%2etest/":           "",
+	} {
+		got, ok := PlainOrigin(raw)
+		if got != want || ok != (want != "") {
+			t.Errorf("PlainOrigin(%q) = %q, %v; want %q", raw, got, ok, want)
+		}
+	}
+}
+
+// FuzzPlainOrigin: where there is a plain origin, it is the origin.
+func FuzzPlainOrigin(f *testing.F) {
+	for _, raw := range []string{"http://a.test", "https://a.test:8443/x?y", "http://a.test:80", "https://u@a.test/", "http://a.test\\b"} {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		got, ok := PlainOrigin(raw)
+		if !ok {
+			return
+		}
+		u, err := Parse(raw)
+		if err != nil {
+			return // refused whatever its origin
+		}
+		if want := Origin(u); got != want {
+			t.Errorf("PlainOrigin(%q) = %q, want %q", raw, got, want)
+		}
+	})
+}

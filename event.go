@@ -1,0 +1,28 @@
+package everfresh
+
+import "time"
+
+// An Event is what an observer is told. Fields that do not apply are zero.
+type Event struct {
+	// Kind is one of
+	//
+	//	fetched    a new value was published
+	//	unchanged  the origin confirmed the value, by a 304 or by the same bytes
+	//	failed     a refresh failed; Err says why
+	//	stale      the value outlived its freshness, and the refresh failed
+	//	expired    the value must no longer be served
+	//	storage    the storage failed, or held a damaged record; Err says which
+	//	overflow   reports were lost, as sink or observer did not keep up
+	Kind string
+	// Key names the resource as [RefreshError] does; empty for overflow.
+	Key      string
+	Time     time.Time
+	Version  uint64        // of the value that is served
+	Status   int           // of the answer
+	Bytes    int           // of the decoded body
+	Duration time.Duration // of the refresh
+	Attempt  int           // failures in a row
+	Next     time.Time     // when the resource is asked for again
+	Dropped  int           // how many reports an overflow lost
+	Err      error
+}
