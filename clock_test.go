@@ -3,6 +3,8 @@ package everfresh_test
 import (
 	"context"
 	"errors"
+	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -12,10 +14,11 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // A clockShift is the bubble's clock, but its wall time can be set. The monotonic time,
-// as the timers, knows nothing of that: so it is when somebody sets a machine's clock,
+// as the timers, knows nothing of that: so it is when someone sets a machine's clock,
 // and when a machine slept.
 type clockShift struct {
 	start  time.Time
@@ -46,17 +49,17 @@ func TestClockAheadBringsDeadlinesForward(t *testing.T) {
 	const at, jump = 10*time.Minute + 10*time.Second, time.Hour
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option())
 		for _, m := range []int{30, 69, 120, 480} {
-			register(t, c, "https://a.test/"+strconv.Itoa(m), everfresh.Bytes(),
+			everfreshtest.Register(t, c, "https://a.test/"+strconv.Itoa(m), everfresh.Bytes(),
 				everfresh.WithRefreshInterval(time.Duration(m)*time.Minute))
 		}
-		origin.sleepUntil(at)
+		origin.SleepUntil(at)
 		clock.jump(jump)
-		origin.sleepUntil(8 * time.Hour)
+		origin.SleepUntil(8 * time.Hour)
 		for _, m := range []int{30, 69} { // due when the jump is noticed
-			second := origin.times("/" + strconv.Itoa(m))[1]
+			second := origin.Times("/" + strconv.Itoa(m))[1]
 			if second <= at || second > at+clockNotice {
 				t.Errorf("every %d min: refreshed at %v, want within a minute of %v", m, second, at)
 			}
@@ -67,7 +70,7 @@ func TestClockAheadBringsDeadlinesForward(t *testing.T) {
 			for d := interval - jump; d <= 8*time.Hour; d += interval {
 				want = append(want, d)
 			}
-			schedCompare(t, strconv.Itoa(m), origin.times("/"+strconv.Itoa(m)), want)
+			everfreshtest.WantTimes(t, strconv.Itoa(m), origin.Times("/"+strconv.Itoa(m)), want)
 		}
 	})
 }
@@ -76,13 +79,13 @@ func TestClockAheadBringsDeadlinesForward(t *testing.T) {
 func TestClockAheadIsNoticedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshInterval(20*time.Minute), origin.client())
-		register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(5 * time.Minute)
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshInterval(20*time.Minute), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(5 * time.Minute)
 		clock.jump(time.Hour)
-		origin.sleepUntil(10 * time.Hour)
-		asked := origin.times("/")
+		origin.SleepUntil(10 * time.Hour)
+		asked := origin.Times("/")
 		for i := 2; i < len(asked); i++ {
 			if step := asked[i] - asked[i-1]; step != 20*time.Minute {
 				t.Fatalf("refresh %d after %v, want 20m0s", i, step)
@@ -102,29 +105,29 @@ func TestClockBackChangesNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			clock := newClockShift()
 			failing := func(at time.Duration) bool { return at > 5*time.Hour && at < 6*time.Hour }
-			var origin *schedOrigin
-			origin = newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+			var origin *everfreshtest.Origin
+			origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Cache-Control", "max-age=3600")
-				if failing(origin.now()) {
+				if failing(origin.Now()) {
 					w.WriteHeader(http.StatusBadGateway)
 				}
 				_, _ = w.Write([]byte("x"))
 			})
-			c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client(), everfresh.WithMaxStale(10*time.Minute))
+			c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option(), everfresh.WithMaxStale(10*time.Minute))
 			paths := []string{"/header", "/interval", "/never-asked-again"}
 			opts := [][]everfresh.RegisterOption{nil, {everfresh.WithRefreshInterval(7 * time.Minute)}, {everfresh.WithRefreshInterval(8 * time.Hour)}}
 			for i, path := range paths {
-				register(t, c, "https://a.test"+path, everfresh.Bytes(), opts[i]...)
+				everfreshtest.Register(t, c, "https://a.test"+path, everfresh.Bytes(), opts[i]...)
 			}
 			for _, at := range []time.Duration{10*time.Minute + 1, 3*time.Hour - 1, 3 * time.Hour, 5*time.Hour + 10*time.Second} {
-				origin.sleepUntil(at)
+				origin.SleepUntil(at)
 				if jumps {
 					clock.jump(-time.Hour)
 				}
 			}
-			origin.sleepUntil(schedDay)
+			origin.SleepUntil(schedDay)
 			for _, path := range paths {
-				asked[path] = origin.times(path)
+				asked[path] = origin.Times(path)
 			}
 		})
 		return asked
@@ -132,7 +135,7 @@ func TestClockBackChangesNothing(t *testing.T) {
 	want := run(t, false)
 	got := run(t, true)
 	for path := range want {
-		schedCompare(t, path, got[path], want[path])
+		everfreshtest.WantTimes(t, path, got[path], want[path])
 	}
 }
 
@@ -141,30 +144,36 @@ func TestClockBackChangesNothing(t *testing.T) {
 func TestClockBackKeepsTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client(), everfresh.WithMaxStale(10*time.Minute))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(30 * time.Minute)
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option(), everfresh.WithMaxStale(10*time.Minute))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(30 * time.Minute)
 		dead.Store(true)
 		clock.jump(-time.Hour)
-		origin.sleepUntil(70*time.Minute - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.sleepUntil(70 * time.Minute)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, 70*time.Minute, r)
 	})
 }
 
-// clockMortalOrigin returns an origin that can die.
-func clockMortalOrigin(kv ...string) (*schedOrigin, *atomic.Bool) {
+// wantServedUntil checks that the value of r is served until at, and no longer.
+func wantServedUntil[T any](t *testing.T, o *everfreshtest.Origin, at time.Duration, r *everfresh.Resource[T]) {
+	t.Helper()
+	o.SleepUntil(at - 1)
+	if _, ok := r.Peek(); !ok {
+		t.Errorf("not served until %v", at)
+	}
+	o.SleepUntil(at)
+	if _, ok := r.Peek(); ok {
+		t.Errorf("served past %v", at)
+	}
+}
+
+// clockTokenOrigin returns an origin that can die.
+func clockTokenOrigin(kv ...string) (*everfreshtest.Origin, *atomic.Bool) {
 	dead := new(atomic.Bool)
-	origin := newSchedOrigin(text("x", kv...))
-	origin.down = func() error {
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("x", kv...))
+	origin.Down = func() error {
 		if dead.Load() {
-			return errRefused
+			return everfreshtest.ErrRefused
 		}
 		return nil
 	}
@@ -177,21 +186,21 @@ func TestMachineThatSlept(t *testing.T) {
 	const n, at, slept = 1000, 10*time.Hour + 10*time.Second, 2 * time.Hour
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=5400"))
-		c := newCache(t, clock.option(), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=5400"))
+		c := everfreshtest.NewCache(t, clock.option(), origin.Option())
 		for i := range n {
-			register(t, c, loadURL(i), everfresh.Bytes())
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes())
 		}
-		origin.sleepUntil(at)
+		origin.SleepUntil(at)
 		before := make([]int, n)
 		for i := range before {
-			before[i] = len(origin.times(loadPath(i)))
+			before[i] = len(origin.Times(loadPath(i)))
 		}
 		clock.jump(slept)
-		origin.sleepUntil(at + time.Hour)
+		origin.SleepUntil(at + time.Hour)
 		var woken []time.Duration
 		for i := range n {
-			after := origin.times(loadPath(i))[before[i]:]
+			after := origin.Times(loadPath(i))[before[i]:]
 			if len(after) != 1 {
 				t.Fatalf("%d fetches of %d in the hour after, want 1", len(after), i)
 			}
@@ -220,17 +229,17 @@ func TestSleepSpreadsShortIntervalsLess(t *testing.T) {
 	const n, at = 300, time.Minute + 100*time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(text("x"))
-		c := newCache(t, clock.option(), everfresh.WithRefreshInterval(20*time.Second), origin.client())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x"))
+		c := everfreshtest.NewCache(t, clock.option(), everfresh.WithRefreshInterval(20*time.Second), origin.Option())
 		for i := range n {
-			register(t, c, loadURL(i), everfresh.Bytes())
+			everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes())
 		}
-		origin.sleepUntil(at)
+		origin.SleepUntil(at)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + 20*time.Second)
+		origin.SleepUntil(at + 20*time.Second)
 		first, last := time.Hour, time.Duration(0)
 		for i := range n {
-			asked := origin.times(loadPath(i))
+			asked := origin.Times(loadPath(i))
 			next := asked[slices.IndexFunc(asked, func(d time.Duration) bool { return d > at })]
 			first, last = min(first, next), max(last, next)
 		}
@@ -246,16 +255,16 @@ func TestSleepEndsWhatIsBounded(t *testing.T) {
 	const at = 10*time.Minute + 10*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600", "Expires-In", "5400000")
-		c := newCache(t, clock.option(), origin.client())
-		bounded := register(t, c, "https://a.test/bounded", everfresh.Bytes(), everfresh.WithMaxStale(10*time.Minute))
-		token := register(t, c, "https://a.test/token", boundDecode)
-		far := register(t, c, "https://a.test/far", everfresh.Bytes(), everfresh.WithMaxStale(3*time.Hour))
-		free := register(t, c, "https://a.test/free", everfresh.Bytes())
-		origin.sleepUntil(at)
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600", "Expires-In", "5400000")
+		c := everfreshtest.NewCache(t, clock.option(), origin.Option())
+		bounded := everfreshtest.Register(t, c, "https://a.test/bounded", everfresh.Bytes(), everfresh.WithMaxStale(10*time.Minute))
+		token := everfreshtest.Register(t, c, "https://a.test/token", boundDecode)
+		far := everfreshtest.Register(t, c, "https://a.test/far", everfresh.Bytes(), everfresh.WithMaxStale(3*time.Hour))
+		free := everfreshtest.Register(t, c, "https://a.test/free", everfresh.Bytes())
+		origin.SleepUntil(at)
 		dead.Store(true)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + clockNotice)
+		origin.SleepUntil(at + clockNotice)
 		if _, ok := bounded.Peek(); ok {
 			t.Error("served past its bound")
 		}
@@ -268,21 +277,14 @@ func TestSleepEndsWhatIsBounded(t *testing.T) {
 		if _, ok := free.Peek(); !ok {
 			t.Error("withdrawn without a bound")
 		}
-		origin.sleepUntil(at + clockNotice + 31*time.Second)
+		origin.SleepUntil(at + clockNotice + 31*time.Second)
 		if _, err := bounded.Get(t.Context()); !errors.Is(err, everfresh.ErrStale) {
 			t.Errorf("Get: %v, want ErrStale", err)
 		}
 		// 3 h past its freshness, of which the sleep was two.
-		origin.sleepUntil(2*time.Hour - 1)
-		if _, ok := far.Peek(); !ok {
-			t.Error("withdrawn before its bound")
-		}
-		origin.sleepUntil(2 * time.Hour)
-		if _, ok := far.Peek(); ok {
-			t.Error("served past its bound")
-		}
+		wantServedUntil(t, origin, 2*time.Hour, far)
 		dead.Store(false)
-		origin.sleepUntil(2*time.Hour + 6*time.Minute)
+		origin.SleepUntil(2*time.Hour + 6*time.Minute)
 		// The token's bytes are the same, and do not come back to life.
 		for _, r := range []interface{ Status() everfresh.Status }{bounded, far, free} {
 			if st := r.Status(); !st.Ready || st.Err != nil {
@@ -297,14 +299,14 @@ func TestJumpIsNoticedInAWideWindow(t *testing.T) {
 	const at = 30*time.Minute + 10*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin()
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshWindow(15*time.Minute),
-			everfresh.WithMaxStale(10*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(30*time.Minute))
-		origin.sleepUntil(at) // the refresher had something to do 10 s ago
+		origin, dead := clockTokenOrigin()
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshWindow(15*time.Minute),
+			everfresh.WithMaxStale(10*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithRefreshInterval(30*time.Minute))
+		origin.SleepUntil(at) // the refresher had something to do 10 s ago
 		dead.Store(true)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + clockNotice)
+		origin.SleepUntil(at + clockNotice)
 		if _, ok := r.Peek(); ok {
 			t.Error("served past its bound")
 		}
@@ -317,17 +319,17 @@ func TestCatchingUpIsInTime(t *testing.T) {
 	const n, life, left = 200, 2 * time.Hour, 65 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(boundMinter(life, "Cache-Control", "max-age=86400"))
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), clock.option(), origin.client(), everfresh.WithJitter(0.01))...)
+		origin := everfreshtest.NewOrigin(boundMinter(life, "Cache-Control", "max-age=86400"))
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), clock.option(), origin.Option(), everfresh.WithJitter(0.01))...)
 		for i := range n {
-			register(t, c, loadURL(i), boundDecode)
+			everfreshtest.Register(t, c, loadURL(i), boundDecode)
 		}
-		origin.sleepUntil(30*time.Minute + time.Second)
+		origin.SleepUntil(30*time.Minute + time.Second)
 		// The jump is noticed within a minute, when at least 5 s are left.
 		clock.jump(life - 30*time.Minute - time.Second - left)
-		origin.sleepUntil(35 * time.Minute)
-		if evs := heard.Events("expired"); len(evs) != 0 {
+		origin.SleepUntil(35 * time.Minute)
+		if evs := told.Events("expired"); len(evs) != 0 {
 			t.Errorf("%d of %d were withdrawn before they were refreshed", len(evs), n)
 		}
 	})
@@ -338,19 +340,19 @@ func TestCatchingUpIsInTime(t *testing.T) {
 func TestClockGlitchWithdrawsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(10 * time.Minute)
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(10 * time.Minute)
 		dead.Store(true)
 		clock.jump(-2 * time.Hour)
-		origin.sleepUntil(20 * time.Minute)
+		origin.SleepUntil(20 * time.Minute)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(70*time.Minute - 1)
+		origin.SleepUntil(70*time.Minute - 1)
 		if snap := r.Snapshot(); snap == nil {
 			t.Error("withdrawn before its bound, by either clock")
 		}
-		origin.sleepUntil(70 * time.Minute)
+		origin.SleepUntil(70 * time.Minute)
 		if _, ok := r.Peek(); ok {
 			t.Error("served past its bound")
 		}
@@ -363,20 +365,20 @@ func TestSleepShortensBackoff(t *testing.T) {
 	const at = 20 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+		origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(http.StatusTooManyRequests)
 		})
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client())
-		register(t, c, "https://a.test/", everfresh.Bytes())
-		origin.sleepUntil(at)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		origin.SleepUntil(at)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + clockNotice)
-		if n := len(origin.times("/")); n != 2 {
+		origin.SleepUntil(at + clockNotice)
+		if n := len(origin.Times("/")); n != 2 {
 			t.Errorf("%d fetches, want 2", n)
 		}
-		origin.sleepUntil(50 * time.Minute)
-		if n := len(origin.times("/")); n != 2 {
+		origin.SleepUntil(50 * time.Minute)
+		if n := len(origin.Times("/")); n != 2 {
 			t.Errorf("%d fetches within the next hour, want 2", n)
 		}
 	})
@@ -388,32 +390,32 @@ func TestSleepEndsBackoffForCallers(t *testing.T) {
 	const n, at = 10, time.Hour + 2*time.Minute + 50*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		var origin *schedOrigin
-		origin = newSchedOrigin(func(w http.ResponseWriter, r *http.Request) {
-			if now := origin.now(); r.URL.Path != "/waker" && now > 0 && now <= at {
+		var origin *everfreshtest.Origin
+		origin = everfreshtest.NewOrigin(func(w http.ResponseWriter, r *http.Request) {
+			if now := origin.Now(); r.URL.Path != "/waker" && now > 0 && now <= at {
 				w.Header().Set("Retry-After", "3600")
 				w.WriteHeader(http.StatusTooManyRequests)
 				return
 			}
 			_, _ = w.Write([]byte("x"))
 		})
-		c := newCache(t, clock.option(), origin.client())
+		c := everfreshtest.NewCache(t, clock.option(), origin.Option())
 		var all []*everfresh.Resource[[]byte]
 		for i := range n {
-			all = append(all, register(t, c, "https://a.test"+loadPath(i), everfresh.Bytes(),
+			all = append(all, everfreshtest.Register(t, c, "https://a.test"+loadPath(i), everfresh.Bytes(),
 				everfresh.WithRefreshInterval(time.Hour), everfresh.WithMaxStale(time.Minute)))
 		}
 		// The refresher wakes for this one, and notices the jump.
-		register(t, c, "https://a.test/waker", everfresh.Bytes(),
+		everfreshtest.Register(t, c, "https://a.test/waker", everfresh.Bytes(),
 			everfresh.WithRefreshInterval(10*time.Second), everfresh.WithJitter(0))
-		origin.sleepUntil(at)
+		origin.SleepUntil(at)
 		for _, r := range all {
 			if _, err := r.Get(t.Context()); !errors.Is(err, everfresh.ErrStale) {
 				t.Fatalf("Get: %v, want ErrStale", err)
 			}
 		}
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + 10*time.Second)
+		origin.SleepUntil(at + 10*time.Second)
 		for _, r := range all { // most are still waiting for their turn
 			if v, err := r.Get(t.Context()); string(v) != "x" || err != nil {
 				t.Errorf("%s: Get = %q, %v", r.Key(), v, err)
@@ -427,15 +429,15 @@ func TestSleepEndsBackoffForCallers(t *testing.T) {
 func TestClockDriftIsNoJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client())
-		register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option())
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		for i := range 23 * 60 {
-			origin.sleepUntil(time.Duration(i)*time.Minute + time.Second)
+			origin.SleepUntil(time.Duration(i)*time.Minute + time.Second)
 			clock.jump(900 * time.Millisecond)
 		}
-		origin.sleepUntil(23 * time.Hour)
-		schedCompare(t, "slewed", origin.times("/"), schedEvery(time.Hour, 23*time.Hour))
+		origin.SleepUntil(23 * time.Hour)
+		everfreshtest.WantTimes(t, "slewed", origin.Times("/"), everfreshtest.Every(time.Hour, 23*time.Hour))
 	})
 }
 
@@ -445,41 +447,39 @@ func TestFetchBeforeAJumpIsNoticed(t *testing.T) {
 	const at = 10*time.Minute + 10*time.Second
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(boundMinter(90*time.Minute, "Cache-Control", "max-age=86400"))
-		heard := new(listener)
-		c := newCache(t, append(heard.options(), everfresh.WithJitter(0), clock.option(), origin.client())...)
-		r := register(t, c, "https://a.test/token", boundDecode)
+		origin := everfreshtest.NewOrigin(boundMinter(90*time.Minute, "Cache-Control", "max-age=86400"))
+		told := new(everfreshtest.Recorder)
+		c := everfreshtest.NewCache(t, append(told.Options(), everfresh.WithJitter(0), clock.option(), origin.Option())...)
+		r := everfreshtest.Register(t, c, "https://a.test/token", boundDecode)
 		// Another one stands before it in the queue.
-		register(t, c, "https://a.test/other", boundDecode, everfresh.WithRefreshInterval(30*time.Minute))
-		origin.sleepUntil(at)
+		everfreshtest.Register(t, c, "https://a.test/other", boundDecode, everfresh.WithRefreshInterval(30*time.Minute))
+		origin.SleepUntil(at)
 		clock.jump(2 * time.Hour)
-		origin.sleepUntil(at + 10*time.Second)
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		fetched := origin.now()
-		fetches := len(origin.times("/token"))
-		origin.sleepUntil(at + 2*clockNotice)
+		origin.SleepUntil(at + 10*time.Second)
+		everfreshtest.Refresh(t, r)
+		fetched := origin.Now()
+		fetches := len(origin.Times("/token"))
+		origin.SleepUntil(at + 2*clockNotice)
 		if _, ok := r.Peek(); !ok {
 			t.Error("a new token was withdrawn")
 		}
-		if n := len(origin.times("/token")); n != fetches {
-			t.Errorf("a new token was fetched again at %v", origin.times("/token")[fetches])
+		if n := len(origin.Times("/token")); n != fetches {
+			t.Errorf("a new token was fetched again at %v", origin.Times("/token")[fetches])
 		}
-		for _, ev := range heard.Events("expired") {
+		for _, ev := range told.Events("expired") {
 			if ev.Key == r.Key() && ev.Time.After(clock.start.Add(2*time.Hour+fetched)) {
 				t.Errorf("expired after it was fetched: %+v", ev)
 			}
 		}
-		origin.sleepUntil(fetched + 89*time.Minute)
-		if n := len(origin.times("/token")); n != fetches+1 {
+		origin.SleepUntil(fetched + 89*time.Minute)
+		if n := len(origin.Times("/token")); n != fetches+1 {
 			t.Errorf("%d fetches a minute before its end, want one more than %d", n, fetches)
 		}
 	})
 }
 
 // TestClockJumpsWhileARefreshIsUnderWay: the schedule of a value counts from its receipt
-// by the clock that nobody can set.
+// by the clock that no one can set.
 func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
 		for _, where := range []string{"fetch", "decode"} {
@@ -492,7 +492,7 @@ func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 							clock.jump(jump)
 						}
 					}
-					origin := newSchedOrigin(func(w http.ResponseWriter, _ *http.Request) {
+					origin := everfreshtest.NewOrigin(func(w http.ResponseWriter, _ *http.Request) {
 						upset("fetch")
 						_, _ = w.Write([]byte(strconv.FormatInt(time.Now().UnixNano(), 10)))
 					})
@@ -500,12 +500,12 @@ func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 						upset("decode")
 						return 0, nil
 					}
-					c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshInterval(30*time.Minute), origin.client())
-					register(t, c, "https://a.test/", decode)
-					origin.sleepUntil(45 * time.Minute)
+					c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithRefreshInterval(30*time.Minute), origin.Option())
+					everfreshtest.Register(t, c, "https://a.test/", decode)
+					origin.SleepUntil(45 * time.Minute)
 					armed.Store(true)
-					origin.sleepUntil(6 * time.Hour)
-					asked := origin.times("/")
+					origin.SleepUntil(6 * time.Hour)
+					asked := origin.Times("/")
 					for i := 3; i < len(asked); i++ {
 						// One refresh may come early, when a jump ahead is noticed.
 						step := asked[i] - asked[i-1]
@@ -526,23 +526,16 @@ func TestClockJumpsWhileARefreshIsUnderWay(t *testing.T) {
 func TestClockSetBackWhileDecodingKeepsTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+		origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 		decode := func(context.Context, *http.Response) (int, error) {
 			clock.jump(-time.Hour)
 			return 1, nil
 		}
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute), origin.client())
-		r := register(t, c, "https://a.test/", decode)
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", decode)
 		synctest.Wait()
 		dead.Store(true)
-		origin.sleepUntil(70*time.Minute - 1)
-		if _, ok := r.Peek(); !ok {
-			t.Error("not served until the bound")
-		}
-		origin.sleepUntil(70 * time.Minute)
-		if _, ok := r.Peek(); ok {
-			t.Error("served past the bound")
-		}
+		wantServedUntil(t, origin, 70*time.Minute, r)
 	})
 }
 
@@ -553,25 +546,18 @@ func TestSleepWhileDecodingCounts(t *testing.T) {
 		t.Run(took.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clock := newClockShift()
-				origin, dead := clockMortalOrigin("Cache-Control", "max-age=3600")
+				origin, dead := clockTokenOrigin("Cache-Control", "max-age=3600")
 				decode := func(context.Context, *http.Response) (int, error) {
 					clock.jump(time.Hour)
 					dead.Store(true)
 					time.Sleep(took)
 					return 1, nil
 				}
-				c := newCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute),
-					everfresh.WithTimeout(10*time.Minute), origin.client())
-				r := register(t, c, "https://a.test/", decode)
-				origin.sleepUntil(10*time.Minute - 1)
-				if _, ok := r.Peek(); !ok {
-					t.Error("not served until the bound")
-				}
-				origin.sleepUntil(10 * time.Minute)
-				if _, ok := r.Peek(); ok {
-					t.Error("served past the bound")
-				}
-				if n := len(origin.times("/")); n < 2 {
+				c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), everfresh.WithMaxStale(10*time.Minute),
+					everfresh.WithTimeout(10*time.Minute), origin.Option())
+				r := everfreshtest.Register(t, c, "https://a.test/", decode)
+				wantServedUntil(t, origin, 10*time.Minute, r)
+				if n := len(origin.Times("/")); n < 2 {
 					t.Errorf("%d fetches, but its freshness ended in the sleep", n)
 				}
 			})
@@ -583,16 +569,14 @@ func TestSleepWhileDecodingCounts(t *testing.T) {
 func TestVersionsGrowWhenTheClockIsSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
-		origin := newSchedOrigin(boundMinter(time.Hour))
-		c := newCache(t, clock.option(), origin.client())
-		r := register(t, c, "https://a.test/", boundDecode)
+		origin := everfreshtest.NewOrigin(boundMinter(time.Hour))
+		c := everfreshtest.NewCache(t, clock.option(), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 		synctest.Wait()
 		last := r.Snapshot().Version
 		for range 3 {
 			clock.jump(-24 * time.Hour)
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			everfreshtest.Refresh(t, r)
 			v := r.Snapshot().Version
 			if v <= last {
 				t.Errorf("version %d after %d", v, last)
@@ -607,9 +591,9 @@ func TestSnapshotTimesFollowTheWallClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClockShift()
 		clock.jump(1000 * time.Hour)
-		origin := newSchedOrigin(text("x", "Cache-Control", "max-age=3600"))
-		c := newCache(t, everfresh.WithJitter(0), clock.option(), origin.client())
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("x", "Cache-Control", "max-age=3600"))
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), clock.option(), origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		synctest.Wait()
 		snap := r.Snapshot()
 		if !snap.FetchedAt.Equal(clock.wall()) || !snap.FreshUntil.Equal(clock.wall().Add(time.Hour)) {
@@ -618,7 +602,218 @@ func TestSnapshotTimesFollowTheWallClock(t *testing.T) {
 		if next := r.Status().Next; !next.Equal(clock.wall().Add(time.Hour)) {
 			t.Errorf("next refresh at %v", next)
 		}
-		origin.sleepUntil(3 * time.Hour)
-		schedCompare(t, "a clock set before the start", origin.times("/"), schedEvery(time.Hour, 3*time.Hour))
+		origin.SleepUntil(3 * time.Hour)
+		everfreshtest.WantTimes(t, "a clock set before the start", origin.Times("/"), everfreshtest.Every(time.Hour, 3*time.Hour))
+	})
+}
+
+// A faultyClock is a clockShift whose monotonic time can jump, too: so it is when a
+// machine is paused and that clock, unlike the one of a laptop, goes on.
+type faultyClock struct {
+	*clockShift
+	paused atomic.Int64
+}
+
+func (c *faultyClock) now() (wall, mono int64) {
+	wall, mono = c.clockShift.now()
+	return wall, mono + c.paused.Load()
+}
+
+// A clockFault is how far the clocks jump.
+type clockFault struct{ wall, mono time.Duration }
+
+var clockFaults = map[string]clockFault{
+	"pause of 2 h":      {wall: 2 * time.Hour, mono: 2 * time.Hour},
+	"sleep of 2 h":      {wall: 2 * time.Hour},
+	"step of 1 h ahead": {wall: time.Hour},
+	"step of 1 h back":  {wall: -time.Hour},
+}
+
+const (
+	clockMany  = 1000
+	clockAt    = 3*time.Hour + 10*time.Second // when it happens
+	clockStale = 10 * time.Minute
+)
+
+// clockFleet is many resources: in turn one with a bound, a token, and one without end.
+type clockFleet struct {
+	clock  *faultyClock
+	origin *everfreshtest.Origin
+	dead   atomic.Bool
+	all    []clockResource
+}
+
+// A clockResource is a handle of either type.
+type clockResource struct {
+	status func() everfresh.Status
+	served func() (until time.Time, ok bool)
+}
+
+func newClockFleet(t *testing.T) *clockFleet {
+	f := &clockFleet{clock: &faultyClock{clockShift: newClockShift()}}
+	f.origin = everfreshtest.NewOrigin(boundMinter(90*time.Minute, "Cache-Control", "max-age=5400"))
+	f.origin.Down = func() error {
+		if f.dead.Load() {
+			return everfreshtest.ErrRefused
+		}
+		return nil
+	}
+	c := everfreshtest.NewCache(t, everfresh.WithClock(f.clock.now), f.origin.Option(),
+		everfresh.WithBackoff(5*time.Minute, 15*time.Minute))
+	for i := range clockMany {
+		switch i % 3 {
+		case 0:
+			f.all = append(f.all, clockHandle(everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes(), everfresh.WithMaxStale(clockStale))))
+		case 1:
+			f.all = append(f.all, clockHandle(everfreshtest.Register(t, c, loadURL(i), boundDecode)))
+		default:
+			f.all = append(f.all, clockHandle(everfreshtest.Register(t, c, loadURL(i), everfresh.Bytes())))
+		}
+	}
+	return f
+}
+
+func clockHandle[T any](r *everfresh.Resource[T]) clockResource {
+	return clockResource{r.Status, func() (until time.Time, ok bool) {
+		if snap := r.Snapshot(); snap != nil {
+			return snap.ServeUntil, true
+		}
+		return time.Time{}, false
+	}}
+}
+
+// upset lets the clocks jump.
+func (f *clockFleet) upset(wall, mono time.Duration) {
+	f.clock.jump(wall)
+	f.clock.paused.Add(int64(mono))
+}
+
+// audit reports what is served past its bound, once the fault must have been noticed, and
+// what has no value although it has no bound.
+func (f *clockFleet) audit(t *testing.T) {
+	t.Helper()
+	now := f.clock.wall()
+	noticed := f.origin.Now() >= clockAt+clockNotice
+	for i, r := range f.all {
+		until, ok := r.served()
+		if ok && noticed && !until.IsZero() && now.After(until) {
+			t.Fatalf("resource %d is served %v past its bound", i, now.Sub(until))
+		}
+		if !ok && i%3 == 2 {
+			t.Fatalf("resource %d, without a bound, is not served", i)
+		}
+	}
+}
+
+// TestClockFaultsWhileTheOriginLives: what a jump of the clocks made due is refreshed
+// soon, but not all at once, and nothing is served past its bound.
+func TestClockFaultsWhileTheOriginLives(t *testing.T) {
+	for name, fault := range clockFaults {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newClockFleet(t)
+				f.origin.SleepUntil(clockAt)
+				var due []int
+				for i, r := range f.all {
+					if next := r.status().Next; !next.After(f.clock.wall().Add(fault.wall)) {
+						due = append(due, i)
+					}
+				}
+				if fault.wall > 0 && len(due) < clockMany/3 {
+					t.Fatalf("%d of %d become due: too few", len(due), clockMany)
+				}
+				f.upset(fault.wall, fault.mono)
+				const end = clockNotice + 31*time.Second
+				for past := time.Second; past <= end; past += time.Second {
+					f.origin.SleepUntil(clockAt + past)
+					f.audit(t)
+				}
+				var woken []time.Duration
+				for _, i := range due {
+					asked := f.origin.Times(loadPath(i))
+					if last := asked[len(asked)-1]; last > clockAt {
+						woken = append(woken, last)
+						continue
+					}
+					t.Errorf("resource %d was due and is not refreshed after %v", i, end)
+				}
+				// Evenly spread over 30 s these are at most 33 a second.
+				if peak := loadPeak(woken, time.Second); peak > 80 {
+					t.Errorf("%d of %d refreshes in one second", peak, len(due))
+				}
+				for past := end; past <= 4*time.Hour; past += time.Minute {
+					f.origin.SleepUntil(clockAt + past)
+					f.audit(t)
+				}
+				for i := range f.all { // no deadline was lost
+					asked := f.origin.Times(loadPath(i))
+					if last := asked[len(asked)-1]; f.origin.Now()-last > 90*time.Minute+time.Second {
+						t.Errorf("resource %d was last refreshed %v ago", i, f.origin.Now()-last)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestClockFaultsWhileTheOriginIsDead: nothing is served past its bound by the clock that
+// went ahead, nor longer because one was set back; and what has no bound is served.
+func TestClockFaultsWhileTheOriginIsDead(t *testing.T) {
+	faults := maps.Clone(clockFaults)
+	faults["pause of 2 h"] = clockFault{wall: 2 * time.Hour, mono: 2 * time.Hour}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newClockFleet(t)
+				f.origin.SleepUntil(clockAt)
+				f.dead.Store(true)
+				f.upset(fault.wall, fault.mono)
+				for past := time.Second; past <= clockNotice+time.Second; past += time.Second {
+					f.origin.SleepUntil(clockAt + past)
+					f.audit(t)
+				}
+				// No value is younger than the fault, so this is past each bound by the
+				// monotonic clock.
+				f.origin.SleepUntil(clockAt + 90*time.Minute + clockStale + time.Second)
+				f.audit(t)
+				for i, r := range f.all {
+					if _, ok := r.served(); ok && i%3 < 2 {
+						t.Fatalf("resource %d is served past its bound", i)
+					}
+				}
+				f.dead.Store(false)
+				f.origin.SleepUntil(clockAt + 2*time.Hour)
+				for i, r := range f.all {
+					if _, ok := r.served(); !ok {
+						t.Fatalf("resource %d is not served after the origin came back", i)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestLateRefresherMakesProgress has a clock that runs ahead, so that every wake-up is
+// late, as on a machine without processor time to spare: what is due is spread, but not for
+// ever.
+func TestLateRefresherMakesProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var asked atomic.Int32
+		c := everfreshtest.NewCache(t,
+			everfresh.WithClock(func() (wall, mono int64) {
+				ran := 100 * time.Since(start)
+				return start.Add(ran).UnixNano(), int64(ran)
+			}),
+			everfresh.WithRefreshInterval(10*time.Minute),
+			everfresh.WithHTTPClient(everfreshtest.Client(func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				_, _ = io.WriteString(w, "v")
+			})))
+		everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
+		time.Sleep(2 * time.Hour)
+		if n := asked.Load(); n < 10 {
+			t.Errorf("%d fetches in two hours of late wake-ups", n)
+		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 func TestRefreshErrorConditions(t *testing.T) {
@@ -140,8 +141,8 @@ func TestSteering(t *testing.T) {
 							return everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
 						}))
 					}
-					c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithJitter(0))
-					r := register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) { return 0, tt.err }, opts...)
+					c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithJitter(0))
+					r := everfreshtest.Register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) { return 0, tt.err }, opts...)
 					_, err := r.Get(t.Context())
 					var re *everfresh.RefreshError
 					if !errors.As(err, &re) || re.Op != where || re.Attempt != 1 || !errors.Is(err, boom) {
@@ -163,8 +164,8 @@ func TestSteeringOfATimeout(t *testing.T) {
 			<-req.Context().Done()
 			return nil, everfresh.RetryAfter(req.Context().Err(), time.Hour)
 		})
-		c := newCache(t, everfresh.WithFetcher(hang), everfresh.WithTimeout(time.Second))
-		_, err := register(t, c, "https://a.test/", everfresh.Bytes()).Get(t.Context())
+		c := everfreshtest.NewCache(t, everfresh.WithFetcher(hang), everfresh.WithTimeout(time.Second))
+		_, err := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes()).Get(t.Context())
 		var re *everfresh.RefreshError
 		if !errors.As(err, &re) || !errors.Is(err, context.DeadlineExceeded) || time.Until(re.Next) != time.Hour {
 			t.Errorf("error = %v, next in %v", err, time.Until(re.Next))
@@ -184,8 +185,8 @@ func TestSteeringOfErrorsWithAURL(t *testing.T) {
 		{fmt.Errorf("token: %w", everfresh.RetryAfter(fmt.Errorf("call: %w", quoting), time.Hour)), time.Hour},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCache(t, everfresh.WithHTTPClient(clientOf(text("x"))), everfresh.WithJitter(0))
-			r := register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) { return 0, tt.err }, everfresh.WithPrefetch(false))
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))), everfresh.WithJitter(0))
+			r := everfreshtest.Register(t, c, "https://a.test/", func(context.Context, *http.Response) (int, error) { return 0, tt.err }, everfresh.WithPrefetch(false))
 			_, err := r.Get(t.Context())
 			if !errors.Is(err, io.EOF) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error = %v, want EOF without the URL", err)
@@ -250,7 +251,7 @@ func TestLogSinkOutput(t *testing.T) {
 	}
 }
 
-// A sink must not fail for an error that somebody made by hand.
+// A sink must not fail for an error that a caller made by hand.
 func TestLogSinkTakesAnErrorWithoutACause(t *testing.T) {
 	l, out := errsinkLog("text", slog.LevelDebug)
 	everfresh.LogSink(l).Error(&everfresh.RefreshError{Key: "k", Op: "fetch"})
@@ -296,13 +297,13 @@ func TestLogObserverOutput(t *testing.T) {
 	}
 }
 
-// What sink and observer hear of one failure, a recovery and a confirmation.
+// What sink and observer are told of one failure, a recovery and a confirmation.
 func TestSinkAndObserverOfARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		origin := fetchAnswers(status(503, "Retry-After", "60"), text("abc", "ETag", `"1"`), status(304), status(500))
-		c := newCache(t, append(l.options(), everfresh.WithHTTPClient(origin.client()), everfresh.WithJitter(0))...)
-		r := register(t, c, "https://a.test/x?secret=s", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		var l everfreshtest.Recorder
+		origin := everfreshtest.NewOrigin(everfreshtest.Status(503, "Retry-After", "60"), everfreshtest.Text("abc", "ETag", `"1"`), everfreshtest.Status(304), everfreshtest.Status(500))
+		c := everfreshtest.NewCache(t, append(l.Options(), origin.Option(), everfresh.WithJitter(0))...)
+		r := everfreshtest.Register(t, c, "https://a.test/x?secret=s", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		for range 4 {
 			_ = r.Refresh(t.Context())
 			time.Sleep(time.Second)
@@ -349,10 +350,10 @@ func TestSinkAndObserverOfARefresh(t *testing.T) {
 				t.Errorf("event %d: error %+v", i, re)
 			}
 		}
-		heard := l.Errors()
+		told := l.Errors()
 		for i, err := range errs {
-			if i >= len(heard) || heard[i] != err { //nolint:errorlint // The very same.
-				t.Errorf("the sink heard %v, want the observer's errors %v", heard, errs)
+			if i >= len(told) || told[i] != err { //nolint:errorlint // The very same.
+				t.Errorf("the sink got %v, want the observer's errors %v", told, errs)
 				break
 			}
 		}
@@ -366,14 +367,14 @@ func TestOverflowIsCounted(t *testing.T) {
 	for _, both := range []bool{false, true} {
 		t.Run(strconv.FormatBool(both), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var l listener
+				var l everfreshtest.Recorder
 				release := make(chan struct{})
 				opts := []everfresh.CacheOption{
 					everfresh.WithErrSink(everfresh.ErrSinkFunc(func(err error) {
 						<-release
 						l.Error(err)
 					})),
-					everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithJitter(0),
+					everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Status(500))), everfresh.WithJitter(0),
 					everfresh.WithBackoff(time.Hour, time.Hour),
 				}
 				perFailure := 1
@@ -384,8 +385,8 @@ func TestOverflowIsCounted(t *testing.T) {
 					}))
 					perFailure = 2
 				}
-				c := newCache(t, opts...)
-				r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+				c := everfreshtest.NewCache(t, opts...)
+				r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 				failures := 0
 				for posts := 0; posts < 1+queued+lost; posts += perFailure {
 					if err := r.Refresh(t.Context()); err == nil {
@@ -417,7 +418,7 @@ func TestOverflowIsCounted(t *testing.T) {
 				}
 				synctest.Wait()
 				if got := l.Errors(); len(got) != len(errs)+1 || strings.Contains(got[len(got)-1].Error(), "lost") {
-					t.Errorf("after the overflow the sink heard %v", got[len(errs):])
+					t.Errorf("after the overflow the sink got %v", got[len(errs):])
 				}
 			})
 		})
@@ -427,68 +428,20 @@ func TestOverflowIsCounted(t *testing.T) {
 // Reports about the callbacks themselves say nothing about the value.
 func TestReportsOfCallbacksAreNotAboutTheValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		c := newCache(t, everfresh.WithErrSink(&l), everfresh.WithHTTPClient(clientOf(text("x"))),
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, everfresh.WithErrSink(&l), everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Text("x"))),
 			everfresh.WithObserver(func(everfresh.Event) { panic("observer") }))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		errs := l.Errors()
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), "observer") {
-			t.Fatalf("the sink heard %v", errs)
+			t.Fatalf("the sink got %v", errs)
 		}
 		if errors.Is(errs[0], everfresh.ErrNotReady) {
 			t.Errorf("%v is ErrNotReady, and there is a value", errs[0])
-		}
-	})
-}
-
-// A panic in sink or observer is told to the other one, once, and both go on.
-func TestPanicsInSinkAndObserver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		panics := true
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
-			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(err error) {
-				l.Error(err)
-				if panics {
-					panic("s3cr3t")
-				}
-			})), everfresh.WithObserver(l.Observe))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		events := l.Events("failed")
-		if len(events) != 2 || len(l.Errors()) != 1 {
-			t.Fatalf("%d events, %d errors; want the failure, the panic, and one error", len(events), len(l.Errors()))
-		}
-		var re *everfresh.RefreshError
-		if !errors.As(events[1].Err, &re) || re.Op != "sink" || !strings.Contains(re.Error(), "panic: value of type string at ") || strings.Contains(re.Error(), "s3cr3t") {
-			t.Errorf("the observer heard %v", events[1].Err)
-		}
-		panics = false
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		if len(l.Events("failed")) != 3 || len(l.Errors()) != 2 {
-			t.Errorf("after the panic: %d events, %d errors", len(l.Events("failed")), len(l.Errors()))
-		}
-	})
-}
-
-// Both panic always: they must not keep each other busy.
-func TestPanicsInBoth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := make(map[string]int)
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
-			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) { calls["sink"]++; panic(1) })),
-			everfresh.WithObserver(func(everfresh.Event) { calls["observer"]++; panic(2) }))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
-		_ = r.Refresh(t.Context())
-		synctest.Wait()
-		if calls["sink"] != 2 || calls["observer"] != 2 {
-			t.Errorf("calls = %v, want the failure and the other's panic at each", calls)
 		}
 	})
 }

@@ -41,7 +41,7 @@ func Example() {
 	// max-age 1h0m0s 200 21
 }
 
-// Many parts of a program can share one resource: whoever knows its key gets its handle.
+// Many parts of a program can share one resource: who knows its key gets its handle.
 func ExampleLookup() {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "shared")

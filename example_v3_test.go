@@ -38,7 +38,7 @@ func Example_httprcV3() {
 		return
 	}
 
-	// Add waited for the first value. Here whoever wants to, waits; ctx bounds it.
+	// Add waited for the first value. Here who wants to, waits; ctx bounds it.
 	if err := r.Ready(ctx); err != nil {
 		fmt.Println(err)
 		return

@@ -19,3 +19,11 @@ func DialWith(c *Cache, dial func(ctx context.Context, network, addr string) (ne
 		client.Transport.(*http.Transport).DialContext = dial
 	}
 }
+
+// DialThrough makes the cache's own transports dial with their own dialer as change
+// changed it. It must be called before the first Register.
+func DialThrough(c *Cache, change func(*net.Dialer)) {
+	d := newDialer(&c.cfg)
+	change(d)
+	DialWith(c, d.DialContext)
+}

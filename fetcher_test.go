@@ -7,79 +7,19 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
-
-// A fetchLog answers requests from a list and remembers what it was asked. Its last
-// answer is repeated.
-type fetchLog struct {
-	mu      sync.Mutex
-	answers []http.HandlerFunc
-	seen    []*http.Request
-	bodies  []string
-}
-
-func fetchAnswers(answers ...http.HandlerFunc) *fetchLog { return &fetchLog{answers: answers} }
-
-func (l *fetchLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var data []byte
-	if r.Body != nil {
-		data, _ = io.ReadAll(r.Body)
-	}
-	l.mu.Lock()
-	kept := r.Clone(context.WithoutCancel(r.Context())) // the header is the sender's, and may still change
-	l.seen = append(l.seen, kept)
-	l.bodies = append(l.bodies, string(data))
-	answer := l.answers[min(len(l.seen), len(l.answers))-1]
-	l.mu.Unlock()
-	answer(w, r)
-}
-
-func (l *fetchLog) client() *http.Client { return clientOf(l.ServeHTTP) }
-
-// last returns the last request.
-func (l *fetchLog) last(t *testing.T) *http.Request {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.seen) == 0 {
-		t.Fatal("no request was sent")
-	}
-	return l.seen[len(l.seen)-1]
-}
-
-func (l *fetchLog) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.seen)
-}
-
-// status answers with a code, header fields kv and a short body.
-func status(code int, kv ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for i := 0; i < len(kv); i += 2 {
-			w.Header().Set(kv[i], kv[i+1])
-		}
-		w.WriteHeader(code)
-		if code != http.StatusNoContent && code != http.StatusNotModified {
-			_, _ = io.WriteString(w, "body of the answer")
-		}
-	}
-}
 
 func TestConditionalRequests(t *testing.T) {
 	const (
@@ -92,47 +32,45 @@ func TestConditionalRequests(t *testing.T) {
 		opts        []everfresh.RegisterOption
 		match, date string // of the second request
 	}{
-		{"both validators", text("a", "ETag", etag, "Last-Modified", since), nil, etag, since},
-		{"entity tag", text("a", "ETag", etag), nil, etag, ""},
-		{"date", text("a", "Last-Modified", since), nil, "", since},
-		{"no validator", text("a"), nil, "", ""},
-		{"date that is none, as the origin wrote it", text("a", "Last-Modified", "yesterday"), nil, "", "yesterday"},
+		{"both validators", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since), nil, etag, since},
+		{"entity tag", everfreshtest.Text("a", "ETag", etag), nil, etag, ""},
+		{"date", everfreshtest.Text("a", "Last-Modified", since), nil, "", since},
+		{"no validator", everfreshtest.Text("a"), nil, "", ""},
+		{"date that is none, as the origin wrote it", everfreshtest.Text("a", "Last-Modified", "yesterday"), nil, "", "yesterday"},
 		{
-			"tag of the caller", text("a", "ETag", etag, "Last-Modified", since),
+			"tag of the caller", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{everfresh.WithHeader("If-None-Match", `"mine"`)},
 			`"mine"`, "",
 		},
 		{
-			"date of the caller", text("a", "ETag", etag, "Last-Modified", since),
+			"date of the caller", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{everfresh.WithHeader("If-Modified-Since", since)},
 			"", since,
 		},
 		{
-			"POST", text("a", "ETag", etag, "Last-Modified", since),
+			"POST", everfreshtest.Text("a", "ETag", etag, "Last-Modified", since),
 			[]everfresh.RegisterOption{fetchMethod(http.MethodPost)},
 			"", "",
 		},
 		{
-			"HEAD", text("", "ETag", etag),
+			"HEAD", everfreshtest.Text("", "ETag", etag),
 			[]everfresh.RegisterOption{fetchMethod(http.MethodHead)},
 			etag, "",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			origin := fetchAnswers(tt.first, text("b"))
-			c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), tt.opts...)
+			origin := everfreshtest.NewOrigin(tt.first, everfreshtest.Text("b"))
+			c := everfreshtest.NewCache(t, origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), tt.opts...)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if h := origin.last(t).Header; len(tt.opts) == 0 && (h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "") {
+			if h := origin.Last().Header; len(tt.opts) == 0 && (h.Get("If-None-Match") != "" || h.Get("If-Modified-Since") != "") {
 				t.Errorf("first request is conditional: %v", h)
 			}
-			if err := r.Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			h := origin.last(t).Header
+			everfreshtest.Refresh(t, r)
+			h := origin.Last().Header
 			if got := strings.Join(h.Values("If-None-Match"), "|"); got != tt.match {
 				t.Errorf("If-None-Match = %q, want %q", got, tt.match)
 			}
@@ -150,23 +88,21 @@ func fetchMethod(method string) everfresh.RegisterOption {
 	})
 }
 
-func TestNotModifiedRenewsValidators(t *testing.T) {
-	origin := fetchAnswers(
-		text("a", "ETag", `"1"`, "Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
-		status(http.StatusNotModified, "ETag", `"2"`),
-		status(http.StatusNotModified),
+func TestNotModifiedUpdatesValidators(t *testing.T) {
+	origin := everfreshtest.NewOrigin(
+		everfreshtest.Text("a", "ETag", `"1"`, "Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT"),
+		everfreshtest.Status(http.StatusNotModified, "ETag", `"2"`),
+		everfreshtest.Status(http.StatusNotModified),
 	)
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := r.Snapshot()
 	for _, want := range []string{`"1"`, `"2"`, `"2"`} {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		h := origin.last(t).Header
+		everfreshtest.Refresh(t, r)
+		h := origin.Last().Header
 		if h.Get("If-None-Match") != want || h.Get("If-Modified-Since") == "" {
 			t.Errorf("validators = %q, %q, want %s and the date", h.Get("If-None-Match"), h.Get("If-Modified-Since"), want)
 		}
@@ -178,13 +114,13 @@ func TestNotModifiedRenewsValidators(t *testing.T) {
 }
 
 func TestValidatorsAreWithheld(t *testing.T) {
-	conditional := func(r *http.Request) bool {
+	conditional := func(r everfreshtest.Request) bool {
 		return r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""
 	}
 	t.Run("after Invalidate", func(t *testing.T) {
-		origin := fetchAnswers(text("a", "ETag", `"1"`))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -194,13 +130,13 @@ func TestValidatorsAreWithheld(t *testing.T) {
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if origin.count() != 2 || conditional(origin.last(t)) {
-			t.Errorf("%d requests, last with %v; want 2, the last without validators", origin.count(), origin.last(t).Header)
+		if origin.Count() != 2 || conditional(origin.Last()) {
+			t.Errorf("%d requests, last with %v; want 2, the last without validators", origin.Count(), origin.Last().Header)
 		}
 	})
 	t.Run("after an untyped key was registered again", func(t *testing.T) {
-		origin := fetchAnswers(text("a", "ETag", `"1"`))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`))
+		c := everfreshtest.NewCache(t, origin.Option())
 		for range 2 {
 			if err := c.Register("https://a.test/"); err != nil {
 				t.Fatal(err)
@@ -209,7 +145,7 @@ func TestValidatorsAreWithheld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := origin.seen[1]; conditional(got) {
+		if got := origin.Requests()[1]; conditional(got) {
 			t.Errorf("the first request after the replacement has validators: %v", got.Header)
 		}
 	})
@@ -220,10 +156,10 @@ func TestAcceptEncodingAndGzip(t *testing.T) {
 	zw := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zw, `{"n":7}`)
 	_ = zw.Close()
-	origin := fetchAnswers(text(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text(packed.String(), "Content-Encoding", "gzip", "Content-Type", "application/json"))
+	c := everfreshtest.NewCache(t, origin.Option())
 	var seen *http.Response
-	r := register(t, c, "https://a.test/", func(ctx context.Context, resp *http.Response) (map[string]int, error) {
+	r := everfreshtest.Register(t, c, "https://a.test/", func(ctx context.Context, resp *http.Response) (map[string]int, error) {
 		seen = resp
 		return everfresh.JSON[map[string]int]()(ctx, resp)
 	})
@@ -231,7 +167,7 @@ func TestAcceptEncodingAndGzip(t *testing.T) {
 	if err != nil || v["n"] != 7 {
 		t.Fatalf("Get = %v, %v", v, err)
 	}
-	if got := origin.last(t).Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"gzip"}) {
+	if got := origin.Last().Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"gzip"}) {
 		t.Errorf("Accept-Encoding = %q, want gzip", got)
 	}
 	if st := r.Status(); st.Bytes != 7 {
@@ -248,9 +184,9 @@ func TestDecoderSeesNoContentEncoding(t *testing.T) {
 	zw := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(zw, "x")
 	_ = zw.Close()
-	origin := fetchAnswers(text(packed.String(), "Content-Encoding", "gzip"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (string, error) {
+	origin := everfreshtest.NewOrigin(everfreshtest.Text(packed.String(), "Content-Encoding", "gzip"))
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (string, error) {
 		return resp.Header.Get("Content-Encoding") + "/" + resp.Header.Get("Content-Length"), nil
 	})
 	if v, err := r.Get(t.Context()); v != "/" || err != nil {
@@ -259,33 +195,33 @@ func TestDecoderSeesNoContentEncoding(t *testing.T) {
 }
 
 func TestAcceptEncodingOfTheCallerStays(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithHeader("Accept-Encoding", "identity"))
-	r := register(t, c, "https://a.test/", everfresh.Bytes())
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithHeader("Accept-Encoding", "identity"))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
+	if got := origin.Last().Header.Values("Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
 		t.Errorf("Accept-Encoding = %q, want identity", got)
 	}
 }
 
 func TestHeadersOfCacheGroupAndResource(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithHeader("x-from", "cache"))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithHeader("x-from", "cache"))
 	group := everfresh.Options(everfresh.WithHeader("X-From", "group"))
-	r := register(t, c, "https://a.test/1", everfresh.Bytes(), group, everfresh.WithHeader("X-From", "resource"))
+	r := everfreshtest.Register(t, c, "https://a.test/1", everfresh.Bytes(), group, everfresh.WithHeader("X-From", "resource"))
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("X-From"); !slices.Equal(got, []string{"cache", "group", "resource"}) {
+	if got := origin.Last().Header.Values("X-From"); !slices.Equal(got, []string{"cache", "group", "resource"}) {
 		t.Errorf("X-From = %q", got)
 	}
-	other := register(t, c, "https://a.test/2", everfresh.Bytes())
+	other := everfreshtest.Register(t, c, "https://a.test/2", everfresh.Bytes())
 	if _, err := other.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := origin.last(t).Header.Values("X-From"); !slices.Equal(got, []string{"cache"}) {
+	if got := origin.Last().Header.Values("X-From"); !slices.Equal(got, []string{"cache"}) {
 		t.Errorf("X-From of another resource = %q", got)
 	}
 }
@@ -293,15 +229,15 @@ func TestHeadersOfCacheGroupAndResource(t *testing.T) {
 // A program may build its request once and return it each time: neither headers nor
 // validators of one refresh may be found in it by the next.
 func TestBuiltRequestIsNotModified(t *testing.T) {
-	origin := fetchAnswers(text("a", "ETag", `"1"`), status(http.StatusNotModified))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a", "ETag", `"1"`), everfreshtest.Status(http.StatusNotModified))
 	template, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template.Header.Set("X-Own", "1")
 	want := maps.Clone(template.Header)
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(),
+	c := everfreshtest.NewCache(t, origin.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(),
 		everfresh.WithHeader("X-Added", "1"),
 		everfresh.WithRequest(func(context.Context, *everfresh.Snapshot[any]) (*http.Request, error) { return template, nil }))
 	for i := range 3 {
@@ -312,16 +248,16 @@ func TestBuiltRequestIsNotModified(t *testing.T) {
 	if !maps.EqualFunc(template.Header, want, slices.Equal) {
 		t.Errorf("header of the built request became %v, was %v", template.Header, want)
 	}
-	if got := origin.last(t).Header.Values("X-Added"); len(got) != 1 {
+	if got := origin.Last().Header.Values("X-Added"); len(got) != 1 {
 		t.Errorf("X-Added was sent %d times", len(got))
 	}
 }
 
 func TestBuiltRequest(t *testing.T) {
-	origin := fetchAnswers(text("a"))
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
+	c := everfreshtest.NewCache(t, origin.Option())
 	var prevs []string
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"), everfresh.WithPrefetch(false),
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHeader("X-Option", "1"), everfresh.WithPrefetch(false),
 		everfresh.WithRequest(func(ctx context.Context, prev *everfresh.Snapshot[any]) (*http.Request, error) {
 			v := "none"
 			if prev != nil {
@@ -333,16 +269,14 @@ func TestBuiltRequest(t *testing.T) {
 			return req, err
 		}))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 	}
 	if !slices.Equal(prevs, []string{"none", "a"}) {
 		t.Errorf("prev = %q", prevs)
 	}
-	got := origin.last(t)
-	if got.Method != http.MethodPost || got.URL.String() != "https://b.test/p?q=1" || origin.bodies[1] != "prev=a" {
-		t.Errorf("sent %s %s with body %q", got.Method, got.URL, origin.bodies[1])
+	got := origin.Last()
+	if got.Method != http.MethodPost || got.URL.String() != "https://b.test/p?q=1" || origin.Requests()[1].Sent != "prev=a" {
+		t.Errorf("sent %s %s with body %q", got.Method, got.URL, origin.Requests()[1].Sent)
 	}
 	if got.Header.Get("X-Built") != "1" || got.Header.Get("X-Option") != "1" {
 		t.Errorf("header = %v", got.Header)
@@ -351,9 +285,9 @@ func TestBuiltRequest(t *testing.T) {
 
 func TestStatuses(t *testing.T) {
 	for _, code := range []int{200, 203} {
-		origin := fetchAnswers(status(code))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Status(code))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "body of the answer" || err != nil {
 			t.Errorf("%d: Get = %q, %v", code, v, err)
 		}
@@ -362,9 +296,9 @@ func TestStatuses(t *testing.T) {
 		}
 	}
 	for _, code := range []int{201, 202, 204, 205, 206, 226, 300, 304, 400, 401, 403, 404, 410, 418, 429, 500, 502, 503, 504, 599, 999} {
-		origin := fetchAnswers(text("old"), status(code, "X-Why", "because"))
-		c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-		r := register(t, c, "https://a.test/", everfresh.Bytes())
+		origin := everfreshtest.NewOrigin(everfreshtest.Text("old"), everfreshtest.Status(code, "X-Why", "because"))
+		c := everfreshtest.NewCache(t, origin.Option())
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -390,18 +324,18 @@ func TestUnexpected304(t *testing.T) {
 		opt   everfresh.RegisterOption
 	}{
 		{"no value", nil, everfresh.WithPrefetch(true)},
-		{"value without validators", text("old"), everfresh.WithPrefetch(true)},
-		{"POST", text("old", "ETag", `"1"`), fetchMethod(http.MethodPost)},
+		{"value without validators", everfreshtest.Text("old"), everfresh.WithPrefetch(true)},
+		{"POST", everfreshtest.Text("old", "ETag", `"1"`), fetchMethod(http.MethodPost)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			answers := []http.HandlerFunc{tt.first, status(http.StatusNotModified)}
+			answers := []http.HandlerFunc{tt.first, everfreshtest.Status(http.StatusNotModified)}
 			if tt.first == nil {
 				answers = answers[1:]
 			}
-			origin := fetchAnswers(answers...)
-			c := newCache(t, everfresh.WithHTTPClient(origin.client()))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), tt.opt)
+			origin := everfreshtest.NewOrigin(answers...)
+			c := everfreshtest.NewCache(t, origin.Option())
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), tt.opt)
 			var err error
 			for range len(answers) {
 				err = r.Refresh(t.Context())
@@ -435,14 +369,14 @@ func TestFetcherResults(t *testing.T) {
 		}, "v", ""},
 		{"zero response", func(*http.Request) (*http.Response, error) { return &http.Response{}, nil }, "", "unexpected status 0"},
 		{"failing body", func(*http.Request) (*http.Response, error) {
-			return ok(io.NopCloser(io.MultiReader(strings.NewReader("half"), fetchBroken{boom}))), nil
+			return ok(io.NopCloser(io.MultiReader(strings.NewReader("half"), iotest.ErrReader(boom)))), nil
 		}, "", "boom"},
 		{"panic", func(*http.Request) (*http.Response, error) { panic("no") }, "", "panic"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newCache(t)
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(tt.fetch))
+			c := everfreshtest.NewCache(t)
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(tt.fetch))
 			v, err := r.Get(t.Context())
 			if tt.want == "" {
 				if err != nil || string(v) != tt.value {
@@ -461,16 +395,12 @@ func TestFetcherResults(t *testing.T) {
 	}
 }
 
-type fetchBroken struct{ err error }
-
-func (b fetchBroken) Read([]byte) (int, error) { return 0, b.err }
-
 // The body of an answer that is of no use is read a little and closed.
 func TestUselessBodiesAreClosed(t *testing.T) {
 	for _, code := range []int{200, 500} {
 		closed := make(chan struct{})
-		c := newCache(t, everfresh.WithMaxBytes(4))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(everfresh.FetcherFunc(
+		c := everfreshtest.NewCache(t, everfresh.WithMaxBytes(4))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithFetcher(everfresh.FetcherFunc(
 			func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: code, Body: &fetchBody{closed: closed}}, nil
 			})))
@@ -499,7 +429,7 @@ func (b *fetchBody) Close() error {
 }
 
 func TestWithFetcherAndHTTPClientExcludeEachOther(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	_, err := everfresh.Register(c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(&http.Client{}),
 		everfresh.WithFetcher(everfresh.FetcherFunc(func(*http.Request) (*http.Response, error) { return nil, nil })))
 	if err == nil || !strings.Contains(err.Error(), "exclude") {
@@ -509,7 +439,7 @@ func TestWithFetcherAndHTTPClientExcludeEachOther(t *testing.T) {
 
 // Middleware stands in the order cache, group, resource, and sees the engine's fields.
 func TestMiddlewareAroundTheFetcher(t *testing.T) {
-	origin := fetchAnswers(text("a"))
+	origin := everfreshtest.NewOrigin(everfreshtest.Text("a"))
 	var order []string
 	mark := func(name string) func(everfresh.Fetcher) everfresh.Fetcher {
 		return func(next everfresh.Fetcher) everfresh.Fetcher {
@@ -519,8 +449,8 @@ func TestMiddlewareAroundTheFetcher(t *testing.T) {
 			})
 		}
 	}
-	c := newCache(t, everfresh.WithHTTPClient(origin.client()), everfresh.WithMiddleware(mark("cache")))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithMiddleware(mark("resource")),
+	c := everfreshtest.NewCache(t, origin.Option(), everfresh.WithMiddleware(mark("cache")))
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithMiddleware(mark("resource")),
 		everfresh.Options(everfresh.WithMiddleware(mark("group"))))
 	if _, err := r.Get(t.Context()); err != nil {
 		t.Fatal(err)
@@ -538,11 +468,11 @@ func TestHTTPClientIsCopied(t *testing.T) {
 		asked.Add(1)
 		return http.ErrUseLastResponse
 	}
-	origin := fetchAnswers(status(http.StatusFound, "Location", "/next"), text("a"), status(http.StatusFound, "Location", "/next"), text("b"))
-	transport := &fetchTransport{origin.client().Transport}
+	origin := everfreshtest.NewOrigin(everfreshtest.Status(http.StatusFound, "Location", "/next"), everfreshtest.Text("a"), everfreshtest.Status(http.StatusFound, "Location", "/next"), everfreshtest.Text("b"))
+	transport := &fetchTransport{origin.Client().Transport}
 	client := &http.Client{Transport: transport, CheckRedirect: own, Timeout: time.Hour}
-	c := newCache(t)
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
+	c := everfreshtest.NewCache(t)
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
 	if v, err := r.Get(t.Context()); string(v) != "a" || err != nil {
 		t.Fatalf("Get = %q, %v, want the redirect followed", v, err)
 	}
@@ -559,319 +489,15 @@ func TestHTTPClientIsCopied(t *testing.T) {
 	}
 }
 
-// fetchLoopback listens on addr, counts connections, and gives each one to serve. All
-// ends with the test.
-func fetchLoopback(t *testing.T, addr string, serve func(net.Conn)) (hostport string, accepted *atomic.Int64) {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Skipf("no loopback socket: %v", err)
-	}
-	accepted = new(atomic.Int64)
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		conns []net.Conn
-	)
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			accepted.Add(1)
-			mu.Lock()
-			conns = append(conns, conn)
-			mu.Unlock()
-			wg.Go(func() {
-				defer conn.Close()
-				serve(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		mu.Lock()
-		for _, conn := range conns {
-			_ = conn.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return ln.Addr().String(), accepted
-}
-
-// fetchHTTP returns a serve function for fetchLoopback that runs h until the
-// connection ends, or h says so.
-func fetchHTTP(h http.Handler) func(net.Conn) {
-	return func(conn net.Conn) {
-		one := &fetchOneConn{conn: conn, done: make(chan struct{})}
-		srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
-			if s == http.StateClosed || s == http.StateHijacked {
-				one.finish()
-			}
-		}}
-		_ = srv.Serve(one)
-	}
-}
-
-// fetchOneConn is a listener of one connection.
-type fetchOneConn struct {
-	conn net.Conn
-	once sync.Once
-	end  sync.Once
-	done chan struct{}
-}
-
-func (l *fetchOneConn) Accept() (conn net.Conn, err error) {
-	err = net.ErrClosed
-	l.once.Do(func() { conn, err = l.conn, nil })
-	if err != nil {
-		<-l.done
-	}
-	return conn, err
-}
-
-func (l *fetchOneConn) finish()        { l.end.Do(func() { close(l.done) }) }
-func (l *fetchOneConn) Close() error   { return nil }
-func (l *fetchOneConn) Addr() net.Addr { return l.conn.LocalAddr() }
-
-// After a failed exchange each one has its own connection for 90 s, so that the host's
-// address is asked for anew; then they share one again.
-func TestColdConnectionsAfterAFailure(t *testing.T) {
-	var fail, moved atomic.Int64
-	start := time.Now()
-	clock := func() (wall, mono int64) {
-		past := time.Since(start) + time.Duration(moved.Load())
-		return start.Add(past).UnixNano(), int64(past)
-	}
-	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if fail.Load() != 0 {
-			panic(http.ErrAbortHandler) // closes the connection without an answer
-		}
-		_, _ = io.WriteString(w, "a")
-	})))
-	for _, own := range []bool{false, true} {
-		name := "the cache's client"
-		opts := []everfresh.RegisterOption{everfresh.WithPrefetch(false)}
-		if own {
-			name = "a client without a transport"
-			opts = append(opts, everfresh.WithHTTPClient(&http.Client{}))
-		}
-		t.Run(name, func(t *testing.T) {
-			accepted.Store(0)
-			c := newCache(t, everfresh.WithClock(clock))
-			r := register(t, c, "http://"+addr+"/", everfresh.Bytes(), opts...)
-			exchange := func(n int, wantErr bool) {
-				t.Helper()
-				for range n {
-					if err := r.Refresh(t.Context()); (err != nil) != wantErr {
-						t.Fatalf("Refresh: %v", err)
-					}
-				}
-			}
-			expect := func(want int64, when string) {
-				t.Helper()
-				if got := accepted.Swap(0); got != want {
-					t.Errorf("%s: %d connections, want %d", when, got, want)
-				}
-			}
-			exchange(3, false)
-			expect(1, "3 exchanges")
-			fail.Store(1)
-			exchange(1, true)
-			fail.Store(0)
-			accepted.Store(0) // a reused connection that breaks is tried again on a new one
-			exchange(3, false)
-			expect(3, "3 exchanges after a failure")
-			moved.Add(int64(89 * time.Second))
-			exchange(2, false)
-			expect(2, "2 exchanges 89 s later")
-			moved.Add(int64(2 * time.Second))
-			exchange(3, false)
-			expect(1, "3 exchanges 91 s later")
-		})
-	}
-}
-
-// A refresh that was called off says nothing about its host.
-func TestCalledOffExchangeKeepsConnections(t *testing.T) {
-	hang := make(chan struct{})
-	var hanging atomic.Bool
-	addr, accepted := fetchLoopback(t, "127.0.0.1:0", fetchHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if hanging.CompareAndSwap(true, false) {
-			close(hang)
-			<-r.Context().Done()
-			return
-		}
-		_, _ = io.WriteString(w, "a")
-	})))
-	c := newCache(t)
-	first := register(t, c, "http://"+addr+"/1", everfresh.Bytes(), everfresh.WithPrefetch(false))
-	hanging.Store(true)
-	ended := make(chan error, 1)
-	go func() { _, err := first.Get(t.Context()); ended <- err }()
-	<-hang
-	if err := c.Unregister(first.Key()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; !errors.Is(err, everfresh.ErrNotRegistered) {
-		t.Errorf("Get = %v", err)
-	}
-	accepted.Store(0)
-	second := register(t, c, "http://"+addr+"/2", everfresh.Bytes(), everfresh.WithPrefetch(false))
-	for range 3 {
-		if err := second.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := accepted.Load(); got > 1 {
-		t.Errorf("3 exchanges used %d connections, want 1", got)
-	}
-}
-
-func TestHeaderFlood(t *testing.T) {
-	flood := func(line string, n int) func(net.Conn) {
-		return func(conn net.Conn) {
-			buf := make([]byte, 4096)
-			_, _ = conn.Read(buf)
-			for range n {
-				if _, err := io.WriteString(conn, line); err != nil {
-					return
-				}
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
-		}
-	}
-	head := "HTTP/1.1 200 OK\r\n"
-	field := "X-Filler: " + strings.Repeat("f", 1000) + "\r\n"
-	tests := []struct {
-		name  string
-		serve func(net.Conn)
-		want  string // part of the error
-	}{
-		{"63 KiB", fetchOnce(head + strings.Repeat(field, 62) + "Content-Length: 1\r\n\r\nx"), ""},
-		{"more than 64 KiB", fetchOnce(head + strings.Repeat(field, 70)), "headers exceeded"},
-		{"one endless line", fetchOnce(head + "X-Filler: " + strings.Repeat("f", 1<<20)), "headers exceeded"},
-		{"informational answers without end", flood("HTTP/1.1 103 Early Hints\r\n"+field+"\r\n", 1000), "headers exceeded"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := fetchLoopback(t, "127.0.0.1:0", tt.serve)
-			c := newCache(t)
-			r := register(t, c, "http://"+addr+"/", everfresh.Bytes())
-			v, err := r.Get(t.Context())
-			switch {
-			case tt.want == "" && (err != nil || string(v) != "x"):
-				t.Errorf("Get = %q, %v", v, err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-				t.Errorf("error = %v, want %q", err, tt.want)
-			}
-		})
-	}
-}
-
-// fetchOnce answers the first request of a connection with raw bytes.
-func fetchOnce(raw string) func(net.Conn) {
-	return func(conn net.Conn) {
-		buf := make([]byte, 4096)
-		_, _ = conn.Read(buf)
-		_, _ = io.WriteString(conn, raw)
-	}
-}
-
 const fetchProxyEnv = "EVERFRESH_TEST_PROXIED_ORIGIN"
-
-// The environment is read once in the life of a process, so that this runs in one of
-// its own.
-func TestEnvironmentProxyIsNotUsed(t *testing.T) {
-	if origin := os.Getenv(fetchProxyEnv); origin != "" {
-		fetchUnderProxyEnv(t, origin)
-		return
-	}
-	// Not 127.0.0.1, which is never proxied; 0.0.0.0 reaches this machine, too.
-	addr, _ := fetchLoopback(t, "0.0.0.0:0", fetchHTTP(text("direct")))
-	_, port, _ := net.SplitHostPort(addr)
-	proxy := httptest.NewServer(text("proxied"))
-	defer proxy.Close()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Skip(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestEnvironmentProxyIsNotUsed$", "-test.v")
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), fetchIsProxyVar),
-		fetchProxyEnv+"=http://0.0.0.0:"+port+"/", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL,
-		"HTTPS_PROXY="+proxy.URL, "ALL_PROXY="+proxy.URL)
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEnvironmentProxyIsNotUsed")) {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func fetchIsProxyVar(kv string) bool {
-	name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
-	return strings.HasSuffix(name, "_PROXY") || name == "REQUEST_METHOD"
-}
-
-func fetchUnderProxyEnv(t *testing.T, origin string) {
-	tests := []struct {
-		name string
-		opts []everfresh.CacheOption
-		want string
-	}{
-		{"default", nil, "direct"},
-		{"client without a transport", []everfresh.CacheOption{everfresh.WithHTTPClient(&http.Client{})}, "direct"},
-		{"proxy from the environment", []everfresh.CacheOption{everfresh.WithProxy(http.ProxyFromEnvironment)}, "proxied"},
-		{"both", []everfresh.CacheOption{
-			everfresh.WithProxy(http.ProxyFromEnvironment), everfresh.WithHTTPClient(&http.Client{}),
-		}, "proxied"},
-		{"the program's default transport", []everfresh.CacheOption{everfresh.WithHTTPClient(http.DefaultClient)}, "direct"},
-		{"no proxy by a function", []everfresh.CacheOption{
-			everfresh.WithProxy(func(*http.Request) (*url.URL, error) { return nil, nil }),
-		}, "direct"},
-	}
-	for _, tt := range tests {
-		c := newCache(t, tt.opts...)
-		r := register(t, c, origin, everfresh.Bytes())
-		if v, err := r.Get(t.Context()); string(v) != tt.want || err != nil {
-			t.Errorf("%s: Get = %q, %v, want %q", tt.name, v, err, tt.want)
-		}
-	}
-}
-
-// The proxy's function is asked with the request, so that it may choose.
-func TestWithProxy(t *testing.T) {
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "proxied "+r.URL.String())
-	}))
-	defer proxy.Close()
-	u, err := url.Parse(proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCache(t, everfresh.WithProxy(func(req *http.Request) (*url.URL, error) {
-		if req.URL.Path == "/refused" {
-			return nil, errors.New("no proxy for this")
-		}
-		return u, nil
-	}))
-	r := register(t, c, "http://origin.test/x", everfresh.Bytes())
-	if v, err := r.Get(t.Context()); string(v) != "proxied http://origin.test/x" || err != nil {
-		t.Errorf("Get = %q, %v", v, err)
-	}
-	refused := register(t, c, "http://origin.test/refused", everfresh.Bytes())
-	if v, err := refused.Get(t.Context()); err == nil {
-		t.Errorf("Get = %q, want the proxy function's refusal", v)
-	}
-}
 
 // A caller's timeout on its client is kept, and tells of itself.
 func TestTimeoutOfTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		client := everfreshtest.Serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		client.Timeout = 2 * time.Second
-		c := newCache(t)
-		r := register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
+		c := everfreshtest.NewCache(t)
+		r := everfreshtest.Register(t, c, "http://a.test/", everfresh.Bytes(), everfresh.WithHTTPClient(client))
 		start := time.Now()
 		_, err := r.Get(t.Context())
 		if took := time.Since(start); took != 2*time.Second {

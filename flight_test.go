@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,169 +15,19 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A flightOrigin answers with how many requests it got so far, unless told otherwise,
-// and remembers what it was asked. Like a real connection, it gives up waiting when the
-// request's context ends.
-type flightOrigin struct {
-	mu       sync.Mutex
-	delay    time.Duration // of each answer
-	code     int           // of the answers; 0 stands for 200
-	body     string        // empty: the number of the request
-	etag     string
-	hang     bool // do not answer at all
-	n        int
-	inFlight int
-	most     int // highest inFlight
-	times    []time.Time
-	headers  []http.Header
-}
-
-func (o *flightOrigin) serve(w http.ResponseWriter, req *http.Request) {
-	n, delay, hang := o.enter(req)
-	defer o.leave()
-	if hang {
-		<-req.Context().Done()
-		return
-	}
-	if delay > 0 {
-		select {
-		case <-time.After(delay):
-		case <-req.Context().Done():
-			return
-		}
-	}
-	o.answer(w, req, n)
-}
-
-func (o *flightOrigin) enter(req *http.Request) (n int, delay time.Duration, hang bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.n++
-	o.inFlight++
-	o.most = max(o.most, o.inFlight)
-	o.times = append(o.times, time.Now())
-	o.headers = append(o.headers, req.Header.Clone())
-	return o.n, o.delay, o.hang
-}
-
-func (o *flightOrigin) leave() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.inFlight--
-}
-
-func (o *flightOrigin) answer(w http.ResponseWriter, req *http.Request, n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	w.Header().Set("Cache-Control", "max-age=3600")
-	switch {
-	case o.code != 0:
-		w.WriteHeader(o.code)
-		return
-	case o.etag != "":
-		w.Header().Set("Etag", o.etag)
-		if req.Header.Get("If-None-Match") == o.etag {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
-	}
-	body := o.body
-	if body == "" {
-		body = strconv.Itoa(n)
-	}
-	_, _ = w.Write([]byte(body))
-}
-
-// with changes the origin.
-func (o *flightOrigin) with(change func(*flightOrigin)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	change(o)
-}
-
-func (o *flightOrigin) requests() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.n
-}
-
-// busy returns how many requests are in flight, and how many were at most.
-func (o *flightOrigin) busy() (now, most int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.inFlight, o.most
-}
-
-func (o *flightOrigin) lastHeader() http.Header {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.headers[len(o.headers)-1]
-}
-
-// option makes o the origin of a resource.
-func (o *flightOrigin) option() everfresh.Option {
-	return everfresh.WithHTTPClient(clientOf(o.serve))
-}
-
-// number is a decoder of the answers of a flightOrigin.
-func number(ctx context.Context, resp *http.Response) (int, error) {
-	text, err := everfresh.Bytes()(ctx, resp)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(string(text))
-}
-
-// wantElapsed checks how much time has passed since start.
-func wantElapsed(t *testing.T, start time.Time, want time.Duration) {
-	t.Helper()
-	if got := time.Since(start); got != want {
-		t.Errorf("took %v, want %v", got, want)
-	}
-}
-
-// wantRequests checks how many requests o got.
-func wantRequests(t *testing.T, o *flightOrigin, want int) {
-	t.Helper()
-	if got := o.requests(); got != want {
-		t.Errorf("requests = %d, want %d", got, want)
-	}
-}
-
-// wantIs checks that err is all of the targets.
-func wantIs(t *testing.T, err error, targets ...error) {
-	t.Helper()
-	for _, target := range targets {
-		if !errors.Is(err, target) {
-			t.Errorf("error %v is not %q", err, target)
-		}
-	}
-}
-
-// refreshErrorOf returns the *RefreshError in err and fails the test if there is none.
-func refreshErrorOf(t *testing.T, err error) *everfresh.RefreshError {
-	t.Helper()
-	var re *everfresh.RefreshError
-	if !errors.As(err, &re) {
-		t.Fatalf("error %v (%T) holds no *RefreshError", err, err)
-	}
-	return re
-}
-
 func TestReadyValueIsReadWhileItsRefreshHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{body: "7"}
-		c := newCache(t, everfresh.WithJitter(0))
-		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithRefreshInterval(time.Minute))
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		o.with(func(o *flightOrigin) { o.hang = true })
+		o := &everfreshtest.Origin{Body: "7"}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithRefreshInterval(time.Minute))
+		everfreshtest.Ready(t, r)
+		o.Set(func(o *everfreshtest.Origin) { o.Hang = true })
 		time.Sleep(61 * time.Second)
-		if now, _ := o.busy(); now != 1 || !r.Status().Fetching {
+		if now, _ := o.Busy(); now != 1 || !r.Status().Fetching {
 			t.Fatalf("in flight = %d, fetching = %v; the refresh should hang", now, r.Status().Fetching)
 		}
 		start := time.Now()
@@ -190,17 +42,17 @@ func TestReadyValueIsReadWhileItsRefreshHangs(t *testing.T) {
 		if v, err := c.Get(ended, "https://a.test/"); v != 7 || err != nil {
 			t.Errorf("Cache.Get = %v, %v", v, err)
 		}
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 	})
 }
 
 func TestFirstGetJoinsContextErrorAndCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusServiceUnavailable}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Second, time.Second))
-		r := register(t, c, "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Code: http.StatusServiceUnavailable}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Second, time.Second))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		time.Sleep(500 * time.Millisecond)
-		o.with(func(o *flightOrigin) { o.hang = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Hang = true })
 		time.Sleep(time.Second) // the second fetch hangs now
 		get := func(ctx context.Context) error { _, err := r.Get(ctx); return err }
 		for name, wait := range map[string]func(context.Context) error{
@@ -220,13 +72,13 @@ func TestFirstGetJoinsContextErrorAndCause(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			err := wait(ctx)
 			cancel()
-			wantElapsed(t, start, 100*time.Millisecond)
-			wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+			everfreshtest.WantElapsed(t, start, 100*time.Millisecond)
+			everfreshtest.WantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
 			var se *everfresh.StatusError
 			if !errors.As(err, &se) || se.Code != http.StatusServiceUnavailable {
 				t.Errorf("%s: %v does not hold the status of the last fetch", name, err)
 			}
-			if re := refreshErrorOf(t, err); re.Op != "wait" || re.Attempt != 1 || re.Stale {
+			if re := everfreshtest.RefreshError(t, err); re.Op != "wait" || re.Attempt != 1 || re.Stale {
 				t.Errorf("%s: %+v", name, *re)
 			}
 		}
@@ -235,22 +87,22 @@ func TestFirstGetJoinsContextErrorAndCause(t *testing.T) {
 
 func TestFirstGetWithoutFailureHoldsContextError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{hang: true}
-		r := register(t, newCache(t), "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Hang: true}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option())
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		start := time.Now()
 		_, err := r.Get(ctx)
-		wantElapsed(t, start, time.Second)
-		wantIs(t, err, context.Canceled, everfresh.ErrNotReady)
-		wantRequests(t, o, 1)
+		everfreshtest.WantElapsed(t, start, time.Second)
+		everfreshtest.WantIs(t, err, context.Canceled, everfresh.ErrNotReady)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestCancelledWaiterLeavesFetchAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Delay: time.Second}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { // it starts the flight, and leaves
@@ -269,14 +121,14 @@ func TestCancelledWaiterLeavesFetchAlive(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		cancel()
 		wg.Wait()
-		wantRequests(t, o, 1)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestFetchOutlivesItsWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: 200 * time.Millisecond}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Delay: 200 * time.Millisecond}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		for i := range 20 {
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -284,9 +136,9 @@ func TestFetchOutlivesItsWaiters(t *testing.T) {
 				cancel() // all but one are gone before they begin
 			}
 			_, err := r.Get(ctx)
-			wantIs(t, err, ctx.Err(), everfresh.ErrNotReady)
+			everfreshtest.WantIs(t, err, ctx.Err(), everfresh.ErrNotReady)
 			if i == 0 {
-				wantElapsed(t, start, 100*time.Millisecond)
+				everfreshtest.WantElapsed(t, start, 100*time.Millisecond)
 			}
 			cancel()
 		}
@@ -296,16 +148,16 @@ func TestFetchOutlivesItsWaiters(t *testing.T) {
 		if v, err := r.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		wantElapsed(t, start, 0)
-		wantRequests(t, o, 1)
+		everfreshtest.WantElapsed(t, start, 0)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestShortDeadlinesShareOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: 200 * time.Millisecond}
-		c := newCache(t)
-		if err := c.Register("https://a.test/", o.option()); err != nil {
+		o := &everfreshtest.Origin{Delay: 200 * time.Millisecond}
+		c := everfreshtest.NewCache(t)
+		if err := c.Register("https://a.test/", o.Option()); err != nil {
 			t.Fatal(err)
 		}
 		get := func() (any, error) {
@@ -318,7 +170,7 @@ func TestShortDeadlinesShareOneRequest(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 5 * time.Millisecond)
 				_, err := get()
-				wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+				everfreshtest.WantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
 			})
 		}
 		wg.Wait()
@@ -326,52 +178,52 @@ func TestShortDeadlinesShareOneRequest(t *testing.T) {
 		if v, err := get(); err != nil || string(v.([]byte)) != "1" {
 			t.Errorf("21st Get = %q, %v", v, err)
 		}
-		wantRequests(t, o, 1)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestGetWithDoneContextFetchesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := r.Get(ctx)
-		wantIs(t, err, context.Canceled, everfresh.ErrNotReady)
-		wantIs(t, r.Refresh(ctx), context.Canceled, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, context.Canceled, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, r.Refresh(ctx), context.Canceled, everfresh.ErrNotReady)
 		_, err = r.Newer(ctx, nil)
-		wantIs(t, err, context.Canceled, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, context.Canceled, everfresh.ErrNotReady)
 		time.Sleep(time.Minute)
-		wantRequests(t, o, 0)
+		everfreshtest.WantRequests(t, o, 0)
 	})
 }
 
 func TestGetJoinsThePrefetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t)
-		r := register(t, c, "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		start := time.Now()
 		if v, err := r.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		wantElapsed(t, start, time.Second)
-		wantRequests(t, o, 1)
+		everfreshtest.WantElapsed(t, start, time.Second)
+		everfreshtest.WantRequests(t, o, 1)
 	})
 }
 
 func TestGetDuringBackoffAnswersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusInternalServerError}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Hour))
-		r := register(t, c, "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Code: http.StatusInternalServerError}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Hour))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		begun := time.Now()
 		_, first := r.Get(t.Context())
-		re := refreshErrorOf(t, first)
+		re := everfreshtest.RefreshError(t, first)
 		if re.Op != "fetch" || re.Attempt != 1 || re.Stale || !re.Next.Equal(begun.Add(time.Minute)) {
 			t.Errorf("error = %+v", *re)
 		}
-		wantIs(t, first, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, first, everfresh.ErrNotReady)
 		time.Sleep(59 * time.Second)
 		start := time.Now()
 		for range 1000 {
@@ -380,12 +232,12 @@ func TestGetDuringBackoffAnswersAtOnce(t *testing.T) {
 			}
 		}
 		_, err := c.Get(t.Context(), r.Key())
-		wantIs(t, err, first)
-		wantElapsed(t, start, 0)
-		wantRequests(t, o, 1)
+		everfreshtest.WantIs(t, err, first)
+		everfreshtest.WantElapsed(t, start, 0)
+		everfreshtest.WantRequests(t, o, 1)
 		time.Sleep(2 * time.Second) // the refresher tries again by itself
-		wantRequests(t, o, 2)
-		if _, err := r.Get(t.Context()); refreshErrorOf(t, err).Attempt != 2 {
+		everfreshtest.WantRequests(t, o, 2)
+		if _, err := r.Get(t.Context()); everfreshtest.RefreshError(t, err).Attempt != 2 {
 			t.Errorf("Get = %v, want the second failure", err)
 		}
 	})
@@ -393,32 +245,30 @@ func TestGetDuringBackoffAnswersAtOnce(t *testing.T) {
 
 func TestRefreshDuringBackoffAsksTheOrigin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{code: http.StatusInternalServerError}
-		c := newCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Hour))
-		r := register(t, c, "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Code: http.StatusInternalServerError}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Hour))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		synctest.Wait()
-		o.with(func(o *flightOrigin) { o.code = 0 })
+		o.Set(func(o *everfreshtest.Origin) { o.Code = 0 })
 		if err := r.Refresh(t.Context()); err != nil {
 			t.Errorf("Refresh = %v", err)
 		}
 		if v, err := r.Get(t.Context()); v != 2 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		wantRequests(t, o, 2)
+		everfreshtest.WantRequests(t, o, 2)
 	})
 }
 
 func TestFailedRefreshKeepsTheValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{}
-		c := newCache(t, everfresh.WithJitter(0))
-		r := register(t, c, "https://a.test/", number, o.option())
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		o.with(func(o *flightOrigin) { o.code = http.StatusBadGateway })
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, everfresh.WithJitter(0))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
+		everfreshtest.Ready(t, r)
+		o.Set(func(o *everfreshtest.Origin) { o.Code = http.StatusBadGateway })
 		err := r.Refresh(t.Context())
-		if re := refreshErrorOf(t, err); !re.Stale || errors.Is(err, everfresh.ErrNotReady) {
+		if re := everfreshtest.RefreshError(t, err); !re.Stale || errors.Is(err, everfresh.ErrNotReady) {
 			t.Errorf("Refresh = %+v, must say that an older value is served", *re)
 		}
 		if _, err := c.Refresh(t.Context(), r.Key()); err == nil {
@@ -435,15 +285,15 @@ func TestFailedRefreshKeepsTheValue(t *testing.T) {
 
 func TestRefreshIsNeverOlderThanItsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: 10 * time.Millisecond}
-		c := newCache(t)
-		r := register(t, c, "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Delay: 10 * time.Millisecond}
+		c := everfreshtest.NewCache(t)
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, o.Option())
 		var wg sync.WaitGroup
 		for i := range 300 {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 317 * time.Microsecond)
 				for range 5 {
-					before := o.requests()
+					before := o.Count()
 					v, err := c.Refresh(t.Context(), r.Key())
 					if err != nil || v.(int) <= before {
 						t.Errorf("Refresh after request %d = %v, %v", before, v, err)
@@ -453,7 +303,7 @@ func TestRefreshIsNeverOlderThanItsCall(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if _, most := o.busy(); most != 1 {
+		if _, most := o.Busy(); most != 1 {
 			t.Errorf("requests at once = %d, want 1", most)
 		}
 	})
@@ -461,8 +311,8 @@ func TestRefreshIsNeverOlderThanItsCall(t *testing.T) {
 
 func TestCrowdOfRefreshesIsTwoFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: 5 * time.Millisecond}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithPrefetch(false))
+		o := &everfreshtest.Origin{Delay: 5 * time.Millisecond}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithPrefetch(false))
 		var wg sync.WaitGroup
 		for range crowd() {
 			wg.Go(func() {
@@ -472,16 +322,16 @@ func TestCrowdOfRefreshesIsTwoFetches(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if _, most := o.busy(); o.requests() > 2 || most != 1 {
-			t.Errorf("requests = %d, at once %d; want at most 2, and 1", o.requests(), most)
+		if _, most := o.Busy(); o.Count() > 2 || most != 1 {
+			t.Errorf("requests = %d, at once %d; want at most 2, and 1", o.Count(), most)
 		}
 	})
 }
 
 func TestRefreshesFollowTheFlightUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		r := register(t, newCache(t), "https://a.test/", number, o.option())
+		o := &everfreshtest.Origin{Delay: time.Second}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option())
 		time.Sleep(500 * time.Millisecond)
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -490,37 +340,37 @@ func TestRefreshesFollowTheFlightUnderWay(t *testing.T) {
 				if err := r.Refresh(t.Context()); err != nil {
 					t.Errorf("Refresh = %v", err)
 				}
-				wantElapsed(t, start, 1500*time.Millisecond)
+				everfreshtest.WantElapsed(t, start, 1500*time.Millisecond)
 			})
 			wg.Go(func() { // a Get takes what is under way
 				if v, err := r.Get(t.Context()); v != 1 || err != nil {
 					t.Errorf("Get = %v, %v", v, err)
 				}
-				wantElapsed(t, start, 500*time.Millisecond)
+				everfreshtest.WantElapsed(t, start, 500*time.Millisecond)
 			})
 		}
 		wg.Wait()
-		wantRequests(t, o, 2)
+		everfreshtest.WantRequests(t, o, 2)
 	})
 }
 
 func TestUntypedRefreshOfReplacedOptionsIsNotOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{delay: time.Second}
-		c := newCache(t)
+		o := &everfreshtest.Origin{Delay: time.Second}
+		c := everfreshtest.NewCache(t)
 		const url = "https://a.test/"
-		if err := c.Register(url, o.option()); err != nil {
+		if err := c.Register(url, o.Option()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Get(t.Context(), url); err != nil {
 			t.Fatal(err)
 		}
 		time.AfterFunc(500*time.Millisecond, func() {
-			if err := c.Register(url, o.option()); err != nil {
+			if err := c.Register(url, o.Option()); err != nil {
 				t.Error(err)
 			}
 		})
-		before := o.requests()
+		before := o.Count()
 		v, err := c.Refresh(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
@@ -534,14 +384,14 @@ func TestUntypedRefreshOfReplacedOptionsIsNotOld(t *testing.T) {
 func TestRefreshIsNotAnsweredByTheStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mem store.Memory
-		o := &flightOrigin{}
-		first := newCache(t, everfresh.WithStorage(&mem), o.option())
-		if err := register(t, first, "https://a.test/", number).Ready(t.Context()); err != nil {
+		o := &everfreshtest.Origin{}
+		first := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
+		if err := everfreshtest.Register(t, first, "https://a.test/", everfreshtest.Number).Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		_ = first.Close()
-		second := newCache(t, everfresh.WithStorage(&mem), o.option())
-		r := register(t, second, "https://a.test/", number)
+		second := everfreshtest.NewCache(t, everfresh.WithStorage(&mem), o.Option())
+		r := everfreshtest.Register(t, second, "https://a.test/", everfreshtest.Number)
 		if err := r.Refresh(t.Context()); err != nil { // while the record, which is fresh, is being loaded
 			t.Error(err)
 		}
@@ -553,13 +403,13 @@ func TestRefreshIsNotAnsweredByTheStorage(t *testing.T) {
 
 func TestFetchTimeoutEndsTheFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &flightOrigin{hang: true}
-		r := register(t, newCache(t), "https://a.test/", number, o.option(), everfresh.WithTimeout(3*time.Second))
+		o := &everfreshtest.Origin{Hang: true}
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t), "https://a.test/", everfreshtest.Number, o.Option(), everfresh.WithTimeout(3*time.Second))
 		start := time.Now()
 		_, err := r.Get(t.Context())
-		wantElapsed(t, start, 3*time.Second)
-		wantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
-		if re := refreshErrorOf(t, err); re.Op != "fetch" {
+		everfreshtest.WantElapsed(t, start, 3*time.Second)
+		everfreshtest.WantIs(t, err, context.DeadlineExceeded, everfresh.ErrNotReady)
+		if re := everfreshtest.RefreshError(t, err); re.Op != "fetch" {
 			t.Errorf("error = %+v; it is the fetch that ran out of time, not the caller", *re)
 		}
 	})
@@ -568,7 +418,7 @@ func TestFetchTimeoutEndsTheFlight(t *testing.T) {
 func TestEachResourceHasItsOwnFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var most, now atomic.Int64
-		c := newCache(t, everfresh.WithHTTPClient(clientOf(func(w http.ResponseWriter, _ *http.Request) {
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(func(w http.ResponseWriter, _ *http.Request) {
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
 			time.Sleep(time.Second)
@@ -576,14 +426,314 @@ func TestEachResourceHasItsOwnFlight(t *testing.T) {
 		})))
 		start := time.Now()
 		for i := range 50 {
-			register(t, c, fmt.Sprintf("https://h%d.test/", i), number)
+			everfreshtest.Register(t, c, fmt.Sprintf("https://h%d.test/", i), everfreshtest.Number)
 		}
 		if err := c.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		wantElapsed(t, start, time.Second)
+		everfreshtest.WantElapsed(t, start, time.Second)
 		if most.Load() < 2 {
 			t.Error("resources waited for each other")
 		}
 	})
+}
+
+// crowd returns how many goroutines call at once. The race detector allows no more
+// than 8128 of them.
+func crowd() int {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return 7_000
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" && s.Value == "true" {
+			return 7_000
+		}
+	}
+	return 10_000
+}
+
+// A stormOrigin fails as long as it is told to, and counts how many requests of one
+// registration are in flight at once; the URL tells registrations apart.
+type stormOrigin struct {
+	failing atomic.Bool
+	delay   time.Duration
+	served  atomic.Int64
+
+	mu       sync.Mutex
+	inFlight map[string]int
+	most     int
+}
+
+func (o *stormOrigin) serve(w http.ResponseWriter, req *http.Request) {
+	url := req.URL.String()
+	o.count(url, 1)
+	defer o.count(url, -1)
+	if o.delay > 0 {
+		time.Sleep(o.delay)
+	}
+	if o.failing.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte(strconv.FormatInt(o.served.Add(1), 10)))
+}
+
+func (o *stormOrigin) count(url string, d int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.inFlight == nil {
+		o.inFlight = make(map[string]int)
+	}
+	o.inFlight[url] += d
+	o.most = max(o.most, o.inFlight[url])
+}
+
+// A storm is 64 resources that are called in every way at once.
+type storm struct {
+	c     *everfresh.Cache
+	o     *stormOrigin
+	count atomic.Int64 // of registrations
+}
+
+const stormResources = 64
+
+func newStorm(t *testing.T, o *stormOrigin) *storm {
+	o.failing.Store(true)
+	s := &storm{o: o, c: everfreshtest.NewCache(t,
+		everfresh.WithHTTPClient(everfreshtest.Client(o.serve)),
+		everfresh.WithRefreshInterval(50*time.Millisecond),
+		everfresh.WithBackoff(time.Millisecond, 20*time.Millisecond),
+	)}
+	for i := range stormResources {
+		if err := s.register(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func stormKey(i int) string { return fmt.Sprintf("key%d", i%stormResources) }
+
+func (s *storm) register(i int) error {
+	url := fmt.Sprintf("https://host%d.test/%d", i%8, s.count.Add(1))
+	_, err := everfresh.Register(s.c, url, everfresh.Bytes(), everfresh.WithKey(stormKey(i)))
+	return err
+}
+
+// call is the i-th call.
+func (s *storm) call(ctx context.Context, i int) error {
+	key := stormKey(i / 6)
+	switch i % 6 {
+	case 0:
+		_, err := s.c.Get(ctx, key)
+		return err
+	case 1:
+		_, err := s.c.Refresh(ctx, key)
+		return err
+	case 2:
+		r, err := everfresh.Lookup[[]byte](s.c, key)
+		if err == nil {
+			_, err = r.Newer(ctx, r.Snapshot())
+		}
+		return err
+	case 3:
+		r, err := everfresh.Lookup[[]byte](s.c, key)
+		if err == nil {
+			err = r.Refresh(ctx)
+		}
+		return err
+	case 4:
+		return s.register(i / 6)
+	default:
+		return s.c.Unregister(key)
+	}
+}
+
+// expected reports whether a call may end with err while the origin fails.
+func (*storm) expected(err error) bool {
+	var se *everfresh.StatusError
+	return err == nil || errors.As(err, &se) || errors.Is(err, everfresh.ErrClosed) ||
+		errors.Is(err, everfresh.ErrNotRegistered) || errors.Is(err, everfresh.ErrRegistered)
+}
+
+// rage makes 10,000 calls at once, or as many as the race detector allows, and waits
+// for them.
+func (s *storm) rage(ctx context.Context, t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 10_000 {
+		if i == crowd() {
+			wg.Wait()
+		}
+		wg.Go(func() {
+			if err := s.call(ctx, i); !s.expected(err) {
+				t.Errorf("call %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// recover heals the origin and checks that every resource is refreshed again and again
+// without being asked.
+func (s *storm) recover(ctx context.Context, t *testing.T) {
+	s.o.failing.Store(false)
+	var wg sync.WaitGroup
+	for i := range stormResources {
+		if err := s.register(i); err != nil && !errors.Is(err, everfresh.ErrRegistered) {
+			t.Error(err)
+		}
+		r, err := everfresh.Lookup[[]byte](s.c, stormKey(i))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		wg.Go(func() {
+			seen := 0
+			for range r.Watch(ctx) {
+				if seen++; seen == 3 {
+					return
+				}
+			}
+			t.Errorf("%s: only %d values: %v", r.Key(), seen, r.Status().Err)
+		})
+	}
+	wg.Wait()
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	if s.o.most != 1 {
+		t.Errorf("fetches in flight of one resource = %d, want 1", s.o.most)
+	}
+}
+
+func TestStormOfCallsReturns(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s := newStorm(t, &stormOrigin{})
+	s.rage(ctx, t)
+	s.recover(ctx, t)
+}
+
+func TestStormOfCallsReturnsWhileOriginIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := newStorm(t, &stormOrigin{delay: 5 * time.Millisecond})
+		start := time.Now()
+		s.rage(ctx, t)
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("calls took %v", d)
+		}
+		s.recover(ctx, t)
+	})
+}
+
+func TestStormOfCallsReturnsWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := newStorm(t, &stormOrigin{delay: 5 * time.Millisecond})
+		time.AfterFunc(2*time.Millisecond, func() {
+			if err := s.c.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+		})
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := range 2000 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 2 * time.Microsecond)
+				if err := s.call(ctx, i); !s.expected(err) {
+					t.Errorf("call %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("calls took %v", d)
+		}
+	})
+}
+
+// refreshCrowds are how many concurrent calls of Refresh must all return: httprc v3
+// stops for good at 3(W+1), which is 18 at its 5 workers, and often at 16.
+func refreshCrowds() map[string]struct{ workers, calls int } {
+	crowds := make(map[string]struct{ workers, calls int })
+	for _, workers := range []int{1, 2, 5, 64} {
+		for _, calls := range []int{16, 3 * (workers + 1)} {
+			name := fmt.Sprintf("workers=%d,calls=%d", workers, calls)
+			crowds[name] = struct{ workers, calls int }{workers, calls}
+		}
+	}
+	return crowds
+}
+
+func TestConcurrentRefreshesOfHealthyOriginReturn(t *testing.T) {
+	for name, tt := range refreshCrowds() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &everfreshtest.Origin{Delay: 5 * time.Millisecond}
+				c := everfreshtest.NewCache(t, everfresh.WithWorkers(tt.workers), everfresh.WithJitter(0), o.Option())
+				r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithRefreshInterval(time.Minute))
+				other := everfreshtest.Register(t, c, "https://b.test/", everfreshtest.Number)
+				everfreshtest.Ready(t, c)
+				refreshAll(t, r, tt.calls, nil)
+				refreshAll(t, other, tt.calls, nil)
+				before := o.Count()
+				time.Sleep(10*time.Minute + time.Second)
+				if n := o.Count() - before; n != 10 {
+					t.Errorf("%d refreshes in ten minutes afterwards, want 10", n)
+				}
+				if _, err := everfresh.Lookup[int](c, r.Key()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// refreshAll refreshes r so often at once. The first call is begun by each before gate
+// opens.
+func refreshAll(t *testing.T, r *everfresh.Resource[int], calls int, gate chan struct{}) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var calling, wg sync.WaitGroup
+	calling.Add(calls)
+	for range calls {
+		wg.Go(func() {
+			calling.Done()
+			if err := r.Refresh(ctx); err != nil {
+				t.Errorf("Refresh = %v", err)
+			}
+		})
+	}
+	calling.Wait()
+	if gate != nil {
+		close(gate)
+	}
+	wg.Wait()
+}
+
+func TestConcurrentRefreshesReturnInRealTime(t *testing.T) {
+	for name, tt := range refreshCrowds() {
+		t.Run(name, func(t *testing.T) {
+			var n atomic.Int64
+			gate := make(chan struct{}) // the origin is slow until all have called
+			c := everfreshtest.NewCache(t, everfresh.WithWorkers(tt.workers), everfresh.WithHTTPClient(everfreshtest.Client(
+				func(w http.ResponseWriter, req *http.Request) {
+					if i := n.Add(1); i > 1 && !strings.Contains(req.URL.Path, "open") {
+						<-gate
+					}
+					_, _ = w.Write([]byte(strconv.FormatInt(n.Load(), 10)))
+				})))
+			r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
+			everfreshtest.Ready(t, r)
+			refreshAll(t, r, tt.calls, gate)
+			other := everfreshtest.Register(t, c, "https://b.test/open", everfreshtest.Number)
+			refreshAll(t, other, tt.calls, nil)
+			if err := r.Refresh(t.Context()); err != nil {
+				t.Errorf("Refresh afterwards = %v", err)
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package everfresh_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -29,10 +31,10 @@ func (b *bomb) tick() {
 	}
 }
 
-// panicMortal is a value whose method panics.
-type panicMortal struct{ b *bomb }
+// panicExpiring is a value whose method panics.
+type panicExpiring struct{ b *bomb }
 
-func (m panicMortal) ExpiresAt() time.Time {
+func (m panicExpiring) ExpiresAt() time.Time {
 	m.b.tick()
 	return time.Time{}
 }
@@ -40,37 +42,37 @@ func (m panicMortal) ExpiresAt() time.Time {
 // panicCallbacks register a resource with a callback that panics.
 func panicCallbacks() map[string]struct {
 	op       string // what is reported
-	register func(c *everfresh.Cache, b *bomb, o *flightOrigin) error
+	register func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error
 } {
 	const site = "https://a.test/"
 	key := everfresh.WithKey("key")
-	type register = func(c *everfresh.Cache, b *bomb, o *flightOrigin) error
+	type register = func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error
 	callbacks := map[string]struct {
 		op       string
 		register register
 	}{
-		"decoder": {"decode", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
+		"decoder": {"decode", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
 			_, err := everfresh.Register(c, site, func(ctx context.Context, resp *http.Response) (int, error) {
 				b.tick()
-				return number(ctx, resp)
-			}, key, o.option())
+				return everfreshtest.Number(ctx, resp)
+			}, key, o.Option())
 			return err
 		}},
-		"transformer": {"decode", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			return c.Register(site, key, o.option(), everfresh.WithPrefetch(true), everfresh.WithTransformer(
+		"transformer": {"decode", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			return c.Register(site, key, o.Option(), everfresh.WithPrefetch(true), everfresh.WithTransformer(
 				everfresh.TransformFunc(func(string, *http.Response) (any, error) {
 					b.tick()
 					return b.n.Load(), nil
 				})))
 		}},
-		"method of the value": {"decode", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, func(context.Context, *http.Response) (panicMortal, error) {
-				return panicMortal{b}, nil
-			}, key, o.option())
+		"method of the value": {"decode", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, func(context.Context, *http.Response) (panicExpiring, error) {
+				return panicExpiring{b}, nil
+			}, key, o.Option())
 			return err
 		}},
-		"middleware": {"fetch", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, number, key, o.option(), everfresh.WithMiddleware(
+		"middleware": {"fetch", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, everfreshtest.Number, key, o.Option(), everfresh.WithMiddleware(
 				func(next everfresh.Fetcher) everfresh.Fetcher {
 					return everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 						b.tick()
@@ -79,26 +81,26 @@ func panicCallbacks() map[string]struct {
 				}))
 			return err
 		}},
-		"fetcher": {"fetch", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, number, key, everfresh.WithFetcher(
+		"fetcher": {"fetch", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, everfreshtest.Number, key, everfresh.WithFetcher(
 				everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
 					b.tick()
-					return clientOf(o.serve).Do(req)
+					return everfreshtest.Client(o.ServeHTTP).Do(req)
 				})))
 			return err
 		}},
-		"transport": {"fetch", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, number, key, everfresh.WithHTTPClient(clientOf(
+		"transport": {"fetch", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, everfreshtest.Number, key, everfresh.WithHTTPClient(everfreshtest.Client(
 				func(w http.ResponseWriter, req *http.Request) {
 					b.tick()
-					o.serve(w, req)
+					o.ServeHTTP(w, req)
 				})))
 			return err
 		}},
-		"body": {"read", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, number, key, everfresh.WithFetcher(
+		"body": {"read", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, everfreshtest.Number, key, everfresh.WithFetcher(
 				everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
-					resp, err := clientOf(o.serve).Do(req)
+					resp, err := everfreshtest.Client(o.ServeHTTP).Do(req)
 					if err == nil {
 						resp.Body = &panicBody{b: b}
 						resp.ContentLength = 1
@@ -107,8 +109,8 @@ func panicCallbacks() map[string]struct {
 				})))
 			return err
 		}},
-		"request": {"request", func(c *everfresh.Cache, b *bomb, o *flightOrigin) error {
-			_, err := everfresh.Register(c, site, number, key, o.option(), everfresh.WithRequest(
+		"request": {"request", func(c *everfresh.Cache, b *bomb, o *everfreshtest.Origin) error {
+			_, err := everfresh.Register(c, site, everfreshtest.Number, key, o.Option(), everfresh.WithRequest(
 				func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 					b.tick()
 					return http.NewRequestWithContext(ctx, http.MethodGet, site, http.NoBody)
@@ -141,10 +143,10 @@ func TestPanicIsAnErrorOfThatRefresh(t *testing.T) {
 	for name, tt := range panicCallbacks() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var l listener
+				var l everfreshtest.Recorder
 				var b bomb
-				o := &flightOrigin{}
-				c := newCache(t, append(l.options(), everfresh.WithJitter(0),
+				o := &everfreshtest.Origin{}
+				c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithJitter(0),
 					everfresh.WithRefreshInterval(time.Minute), everfresh.WithBackoff(time.Second, time.Second))...)
 				if err := tt.register(c, &b, o); err != nil {
 					t.Fatal(err)
@@ -169,8 +171,8 @@ func TestPanicIsAnErrorOfThatRefresh(t *testing.T) {
 	}
 }
 
-// wantPanics checks what sink and observer heard of n panics.
-func wantPanics(t *testing.T, l *listener, op string, n int) {
+// wantPanics checks what sink and observer were told of n panics.
+func wantPanics(t *testing.T, l *everfreshtest.Recorder, op string, n int) {
 	t.Helper()
 	errs, failed, stale := l.Errors(), l.Events("failed"), l.Events("stale")
 	if len(errs) != n || len(failed) != n {
@@ -180,7 +182,7 @@ func wantPanics(t *testing.T, l *listener, op string, n int) {
 		t.Errorf("other events: %v", all)
 	}
 	for i, err := range errs {
-		re := refreshErrorOf(t, err)
+		re := everfreshtest.RefreshError(t, err)
 		if re.Op != op || re.Key != "key" || !re.Stale || re.Attempt != 1 {
 			t.Errorf("reported %+v", *re)
 		}
@@ -193,12 +195,12 @@ func wantPanics(t *testing.T, l *listener, op string, n int) {
 
 func TestFirstGetGetsThePanicAsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t)
-		r := register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (int, error) {
+		c := everfreshtest.NewCache(t)
+		r := everfreshtest.Register(t, c, "https://a.test/", func(_ context.Context, resp *http.Response) (int, error) {
 			return []int{1}[resp.StatusCode], nil
-		}, (&flightOrigin{}).option())
+		}, (&everfreshtest.Origin{}).Option())
 		_, err := r.Get(t.Context())
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 		if !strings.Contains(err.Error(), "index out of range") || !strings.Contains(err.Error(), "TestFirstGetGetsThePanicAsAnError") {
 			t.Errorf("Get = %v: should say what happened, and where", err)
 		}
@@ -209,9 +211,9 @@ func TestFirstGetGetsThePanicAsAnError(t *testing.T) {
 // way for ever.
 func TestGoexitIsAnErrorOfThatRefresh(t *testing.T) {
 	eachNestedWay(t, func(t *testing.T, add func(*everfresh.Cache, string, nestedGet) *everfresh.Resource[[]byte]) {
-		var l listener
+		var l everfreshtest.Recorder
 		var calls atomic.Int64
-		c := newCache(t, append(l.options(), (&flightOrigin{}).option(), everfresh.WithJitter(0),
+		c := everfreshtest.NewCache(t, append(l.Options(), (&everfreshtest.Origin{}).Option(), everfresh.WithJitter(0),
 			everfresh.WithBackoff(time.Second, time.Second))...)
 		r := add(c, "https://a.test/", func(context.Context) error {
 			if calls.Add(1) == 1 {
@@ -225,7 +227,7 @@ func TestGoexitIsAnErrorOfThatRefresh(t *testing.T) {
 		if err := r.Ready(ctx); err != nil {
 			t.Errorf("Ready = %v", err)
 		}
-		wantElapsed(t, start, time.Second)
+		everfreshtest.WantElapsed(t, start, time.Second)
 		synctest.Wait()
 		if errs, failed := l.Errors(), l.Events("failed"); len(errs) != 1 || len(failed) != 1 {
 			t.Errorf("reported %v and %v, want one of each", errs, failed)
@@ -235,16 +237,16 @@ func TestGoexitIsAnErrorOfThatRefresh(t *testing.T) {
 
 func TestPanicOfSinkIsOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
+		var l everfreshtest.Recorder
 		calls := 0
-		o := &flightOrigin{code: http.StatusBadGateway}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute),
+		o := &everfreshtest.Origin{Code: http.StatusBadGateway}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute),
 			everfresh.WithObserver(l.Observe),
 			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) {
 				calls++
 				panic(panicSecret)
 			})))
-		register(t, c, "https://a.test/", number, everfresh.WithKey("key"))
+		everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("key"))
 		time.Sleep(4*time.Minute + time.Second)
 		synctest.Wait()
 		if calls != 5 {
@@ -259,7 +261,7 @@ func wantPanicEvents(t *testing.T, events []everfresh.Event, op, panicked string
 	t.Helper()
 	ops := map[string]int{}
 	for _, ev := range events {
-		re := refreshErrorOf(t, ev.Err)
+		re := everfreshtest.RefreshError(t, ev.Err)
 		ops[re.Op]++
 		if ev.Key != "key" || re.Key != "key" || strings.Contains(ev.Err.Error(), panicSecret) {
 			t.Errorf("event %v", ev)
@@ -272,24 +274,24 @@ func wantPanicEvents(t *testing.T, events []everfresh.Event, op, panicked string
 
 func TestPanicOfObserverIsOneReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
+		var l everfreshtest.Recorder
 		calls := 0
-		o := &flightOrigin{}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithRefreshInterval(time.Minute), everfresh.WithErrSink(&l),
+		o := &everfreshtest.Origin{}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithRefreshInterval(time.Minute), everfresh.WithErrSink(&l),
 			everfresh.WithObserver(func(everfresh.Event) {
 				calls++
 				panic(panicSecret)
 			}))
-		register(t, c, "https://a.test/", number, everfresh.WithKey("key"))
+		everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("key"))
 		time.Sleep(4*time.Minute + time.Second)
 		synctest.Wait()
-		wantRequests(t, o, 5)
+		everfreshtest.WantRequests(t, o, 5)
 		errs := l.Errors()
 		if calls != 5 || len(errs) != 5 {
 			t.Errorf("the observer was called %d times, and %d panics reported; want 5", calls, len(errs))
 		}
 		for _, err := range errs {
-			if re := refreshErrorOf(t, err); re.Op != "observer" || re.Key != "key" || strings.Contains(err.Error(), panicSecret) {
+			if re := everfreshtest.RefreshError(t, err); re.Op != "observer" || re.Key != "key" || strings.Contains(err.Error(), panicSecret) {
 				t.Errorf("reported %v", err)
 			}
 		}
@@ -299,8 +301,8 @@ func TestPanicOfObserverIsOneReport(t *testing.T) {
 func TestPanicsOfSinkAndObserverDoNotLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sunk, observed := 0, 0
-		o := &flightOrigin{code: http.StatusBadGateway}
-		c := newCache(t, o.option(), everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute),
+		o := &everfreshtest.Origin{Code: http.StatusBadGateway}
+		c := everfreshtest.NewCache(t, o.Option(), everfresh.WithJitter(0), everfresh.WithBackoff(time.Minute, time.Minute),
 			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(error) {
 				sunk++
 				panic("sink")
@@ -309,45 +311,21 @@ func TestPanicsOfSinkAndObserverDoNotLoop(t *testing.T) {
 				observed++
 				panic("observer")
 			}))
-		register(t, c, "https://a.test/", number)
+		everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number)
 		time.Sleep(4*time.Minute + time.Second)
 		synctest.Wait()
-		wantRequests(t, o, 5)
+		everfreshtest.WantRequests(t, o, 5)
 		if sunk != 10 || observed != 10 { // the failure, and the other's panic about it
 			t.Errorf("sink called %d times, observer %d times; want 10 each for 5 failures", sunk, observed)
 		}
 	})
 }
 
-// A panicStore is a storage that panics in the methods it is told to.
-type panicStore struct {
-	store.Memory
-	load, save, remove atomic.Bool
-}
-
-func panicIf(on *atomic.Bool) {
-	if on.Load() {
-		panic("storage " + panicSecret)
-	}
-}
-
-func (s *panicStore) Load(ctx context.Context, key string) (store.Item, error) {
-	panicIf(&s.load)
-	return s.Memory.Load(ctx, key)
-}
-
-func (s *panicStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	panicIf(&s.save)
-	return s.Memory.Store(ctx, key, value, cond)
-}
-
-func (s *panicStore) Delete(ctx context.Context, key string, cond store.Condition) error {
-	panicIf(&s.remove)
-	return s.Memory.Delete(ctx, key, cond)
-}
+// panicHook makes a storage panic.
+func panicHook(context.Context, string) error { panic("storage " + panicSecret) }
 
 // wantStoragePanics checks that n panics of op were told to sink and observer.
-func wantStoragePanics(t *testing.T, l *listener, op string, n int) {
+func wantStoragePanics(t *testing.T, l *everfreshtest.Recorder, op string, n int) {
 	t.Helper()
 	synctest.Wait()
 	errs, events := l.Errors(), l.Events("storage")
@@ -355,7 +333,7 @@ func wantStoragePanics(t *testing.T, l *listener, op string, n int) {
 		t.Errorf("%d errors and %d events of %d panics", len(errs), len(events), n)
 	}
 	for _, err := range errs {
-		re := refreshErrorOf(t, err)
+		re := everfreshtest.RefreshError(t, err)
 		if re.Op != op || re.Key != "key" || !strings.Contains(err.Error(), "panic") || strings.Contains(err.Error(), panicSecret) {
 			t.Errorf("reported %+v", *re)
 		}
@@ -366,45 +344,45 @@ func wantStoragePanics(t *testing.T, l *listener, op string, n int) {
 }
 
 // panicStorage returns a resource on a storage that panics as set says.
-func panicStorage(t *testing.T, l *listener, o *flightOrigin, set func(*panicStore)) (*panicStore, *everfresh.Resource[int]) {
+func panicStorage(t *testing.T, l *everfreshtest.Recorder, o *everfreshtest.Origin, set func(*everfreshtest.Hooked)) (*everfreshtest.Hooked, *everfresh.Resource[int]) {
 	t.Helper()
-	s := new(panicStore)
+	s := everfreshtest.NewHooked()
 	set(s)
-	c := newCache(t, append(l.options(), o.option(), everfresh.WithStorage(s), everfresh.WithJitter(0),
+	c := everfreshtest.NewCache(t, append(l.Options(), o.Option(), everfresh.WithStorage(s), everfresh.WithJitter(0),
 		everfresh.WithRefreshInterval(time.Minute))...)
-	return s, register(t, c, "https://a.test/", number, everfresh.WithKey("key"))
+	return s, everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("key"))
 }
 
 func TestPanicOfStorageLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		o := &flightOrigin{}
+		var l everfreshtest.Recorder
+		o := &everfreshtest.Origin{}
 		start := time.Now()
-		_, r := panicStorage(t, &l, o, func(s *panicStore) { s.load.Store(true) })
+		_, r := panicStorage(t, &l, o, func(s *everfreshtest.Hooked) { s.OnLoad(panicHook) })
 		if v, err := r.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
-		wantElapsed(t, start, 0)
+		everfreshtest.WantElapsed(t, start, 0)
 		wantStoragePanics(t, &l, "load", 1)
 		time.Sleep(3*time.Minute + time.Second)
 		wantStoragePanics(t, &l, "load", 1)
-		wantRequests(t, o, 4)
+		everfreshtest.WantRequests(t, o, 4)
 	})
 }
 
 func TestPanicOfStorageStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		o := &flightOrigin{}
-		s, r := panicStorage(t, &l, o, func(s *panicStore) { s.save.Store(true) })
+		var l everfreshtest.Recorder
+		o := &everfreshtest.Origin{}
+		s, r := panicStorage(t, &l, o, func(s *everfreshtest.Hooked) { s.OnStore(panicHook) })
 		if v, err := r.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
 		wantStoragePanics(t, &l, "store", 1)
 		time.Sleep(3*time.Minute + time.Second)
 		wantStoragePanics(t, &l, "store", 4) // one for each record
-		wantRequests(t, o, 4)
-		s.save.Store(false)
+		everfreshtest.WantRequests(t, o, 4)
+		s.OnStore(nil)
 		time.Sleep(time.Minute)
 		wantStoragePanics(t, &l, "store", 4)
 		if n := newerStored(t, s); n != 1 {
@@ -415,15 +393,15 @@ func TestPanicOfStorageStore(t *testing.T) {
 
 func TestPanicOfStorageDelete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		o := &flightOrigin{}
-		_, r := panicStorage(t, &l, o, func(s *panicStore) { s.remove.Store(true) })
+		var l everfreshtest.Recorder
+		o := &everfreshtest.Origin{}
+		_, r := panicStorage(t, &l, o, func(s *everfreshtest.Hooked) { s.OnDelete(panicHook) })
 		if v, err := r.Get(t.Context()); v != 1 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
 		synctest.Wait() // its record is written
 		err := r.Invalidate(t.Context(), r.Snapshot().Version)
-		if re := refreshErrorOf(t, err); re.Op != "store" || strings.Contains(err.Error(), panicSecret) {
+		if re := everfreshtest.RefreshError(t, err); re.Op != "store" || strings.Contains(err.Error(), panicSecret) {
 			t.Errorf("Invalidate = %v", err)
 		}
 		wantStoragePanics(t, &l, "store", 1)
@@ -431,31 +409,29 @@ func TestPanicOfStorageDelete(t *testing.T) {
 			t.Errorf("Get = %v, %v", v, err)
 		}
 		time.Sleep(2*time.Minute + time.Second)
-		wantRequests(t, o, 4)
+		everfreshtest.WantRequests(t, o, 4)
 	})
 }
 
 func TestPanicOfStorageWhileQuarantining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		o := &flightOrigin{}
-		s, r := panicStorage(t, &l, o, func(*panicStore) {})
-		if err := r.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		var l everfreshtest.Recorder
+		o := &everfreshtest.Origin{}
+		s, r := panicStorage(t, &l, o, func(*everfreshtest.Hooked) {})
+		everfreshtest.Ready(t, r)
 		synctest.Wait()
 		for m, err := range s.List(t.Context(), "") { // the only record is damaged
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Memory.Store(t.Context(), m.Key, []byte("damaged"), store.Any()); err != nil {
+			if _, err := s.Storage.Store(t.Context(), m.Key, []byte("damaged"), store.Any()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.save.Store(true)
-		var second listener
-		c := newCache(t, append(second.options(), o.option(), everfresh.WithStorage(s))...)
-		again := register(t, c, "https://a.test/", number, everfresh.WithKey("key"))
+		s.OnStore(panicHook)
+		var second everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(second.Options(), o.Option(), everfresh.WithStorage(s))...)
+		again := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("key"))
 		if v, err := again.Get(t.Context()); v != 2 || err != nil {
 			t.Errorf("Get = %v, %v", v, err)
 		}
@@ -476,17 +452,49 @@ func panicPolicy(u *url.URL) error {
 
 func TestPanicOfPolicyDuringRedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l listener
-		c := newCache(t, append(l.options(), everfresh.WithHTTPClient(clientOf(
+		var l everfreshtest.Recorder
+		c := everfreshtest.NewCache(t, append(l.Options(), everfresh.WithHTTPClient(everfreshtest.Client(
 			func(w http.ResponseWriter, req *http.Request) {
 				http.Redirect(w, req, "https://b.test/", http.StatusFound)
 			})), everfresh.WithBackoff(time.Minute, time.Minute))...)
-		r := register(t, c, "https://a.test/", number, everfresh.WithKey("key"), everfresh.WithAllow(panicPolicy))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfreshtest.Number, everfresh.WithKey("key"), everfresh.WithAllow(panicPolicy))
 		_, err := r.Get(t.Context())
-		wantIs(t, err, everfresh.ErrNotReady)
+		everfreshtest.WantIs(t, err, everfresh.ErrNotReady)
 		synctest.Wait()
 		if errs := l.Errors(); len(errs) != 1 || !strings.Contains(errs[0].Error(), "panic") {
 			t.Errorf("reported %v", errs)
+		}
+	})
+}
+
+// A panic in sink or observer is told to the other one, once, and both go on.
+func TestPanicsInSinkAndObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l everfreshtest.Recorder
+		panics := true
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(everfreshtest.Client(everfreshtest.Status(500))), everfresh.WithBackoff(time.Hour, time.Hour),
+			everfresh.WithErrSink(everfresh.ErrSinkFunc(func(err error) {
+				l.Error(err)
+				if panics {
+					panic("s3cr3t")
+				}
+			})), everfresh.WithObserver(l.Observe))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		events := l.Events("failed")
+		if len(events) != 2 || len(l.Errors()) != 1 {
+			t.Fatalf("%d events, %d errors; want the failure, the panic, and one error", len(events), len(l.Errors()))
+		}
+		var re *everfresh.RefreshError
+		if !errors.As(events[1].Err, &re) || re.Op != "sink" || !strings.Contains(re.Error(), "panic: value of type string at ") || strings.Contains(re.Error(), "s3cr3t") {
+			t.Errorf("the observer was told %v", events[1].Err)
+		}
+		panics = false
+		_ = r.Refresh(t.Context())
+		synctest.Wait()
+		if len(l.Events("failed")) != 3 || len(l.Errors()) != 2 {
+			t.Errorf("after the panic: %d events, %d errors", len(l.Events("failed")), len(l.Errors()))
 		}
 	})
 }

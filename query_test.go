@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 )
 
@@ -22,7 +23,7 @@ func queryText(s string) *string { return &s }
 // queryRecords are records of different keys, priorities and ends, seen from now.
 func queryRecords(now time.Time) []*everfresh.Record {
 	record := func(key string, p store.Priority, serve, end time.Time) *everfresh.Record {
-		rec := warmRecord(key, "body", time.Hour, time.Minute)
+		rec := agedRecord(key, "body", time.Hour, time.Minute)
 		rec.Priority, rec.ServeUntil, rec.ExpiresAt = p, serve, end
 		return rec
 	}
@@ -85,9 +86,9 @@ func queryStore(t *testing.T, recs []*everfresh.Record) *store.Memory {
 	t.Helper()
 	mem := new(store.Memory)
 	for _, rec := range recs {
-		warmPut(t, mem, rec)
+		putRecord(t, mem, rec)
 	}
-	for _, name := range []string{warmName("damaged"), "quarantine." + warmName("old")} {
+	for _, name := range []string{recordName("damaged"), "quarantine." + recordName("old")} {
 		if _, err := mem.Store(t.Context(), name, []byte("EVFR?"), store.Any()); err != nil {
 			t.Fatal(err)
 		}
@@ -159,31 +160,16 @@ func TestQueryPurge(t *testing.T) {
 	})
 }
 
-// rewriter replaces the record of a key right before it is deleted.
-type rewriter struct {
-	store.Storage
-	t       *testing.T
-	rewrite []*everfresh.Record // one for each Delete
-}
-
-func (w *rewriter) Delete(ctx context.Context, key string, cond store.Condition) error {
-	if len(w.rewrite) > 0 {
-		warmPut(w.t, w.Storage, w.rewrite[0]) //nolint:contextcheck // It takes the context of the test.
-		w.rewrite = w.rewrite[1:]
-	}
-	return w.Storage.Delete(ctx, key, cond)
-}
-
 // TestQueryPurgeJudgesAgain: who is replaced meanwhile is purged only if the new record is
 // selected, too.
 func TestQueryPurgeJudgesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spent := func() *everfresh.Record {
-			rec := warmRecord("a", "old", time.Hour, time.Minute)
+			rec := agedRecord("a", "old", time.Hour, time.Minute)
 			rec.ServeUntil = time.Now().Add(-time.Minute)
 			return rec
 		}
-		fresh := warmRecord("a", "new", 0, time.Hour)
+		fresh := agedRecord("a", "new", 0, time.Hour)
 		for name, tt := range map[string]struct {
 			rewrite []*everfresh.Record
 			removed int
@@ -192,38 +178,43 @@ func TestQueryPurgeJudgesAgain(t *testing.T) {
 			"by a stale one":   {[]*everfresh.Record{spent()}, 1},
 			"by one and other": {[]*everfresh.Record{spent(), fresh}, 0},
 		} {
-			w := &rewriter{new(store.Memory), t, tt.rewrite}
-			warmPut(t, w.Storage, spent())
+			w := everfreshtest.NewHooked()
+			w.OnDelete(func(context.Context, string) error { // the record is replaced right before
+				if len(tt.rewrite) > 0 {
+					putRecord(t, w.Storage, tt.rewrite[0]) //nolint:contextcheck // It takes the context of the test.
+					tt.rewrite = tt.rewrite[1:]
+				}
+				return nil
+			})
+			putRecord(t, w.Storage, spent())
 			n, err := everfresh.Query{Stale: true}.Purge(t.Context(), w)
 			if n != tt.removed || err != nil {
 				t.Errorf("%s: Purge = %d, %v, want %d", name, n, err, tt.removed)
 			}
-			if rec := warmGet(t, w.Storage, "a"); (rec == nil) != (tt.removed == 1) {
+			if rec := recordOf(t, w.Storage, "a"); (rec == nil) != (tt.removed == 1) {
 				t.Errorf("%s: left %v", name, rec)
 			}
 		}
 	})
 }
 
-// TestCachePurge: registered values are withdrawn and fetched anew, other records go.
+// TestCachePurge: registered values are withdrawn and fetched again, other records go.
 func TestCachePurge(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			o := newWarmOrigin("v", "Etag", `"1"`)
-			opts := []everfresh.CacheOption{o.client(), everfresh.WithJitter(0)}
+			o := everfreshtest.NewBody("v", "Etag", `"1"`)
+			opts := []everfresh.CacheOption{o.Option(), everfresh.WithJitter(0)}
 			mem := new(store.Memory)
 			if stored {
-				warmPut(t, mem, warmRecord("https://gone.test/old", "v", 0, time.Hour))
+				putRecord(t, mem, agedRecord("https://gone.test/old", "v", 0, time.Hour))
 				opts = append(opts, everfresh.WithStorage(mem))
 			}
-			c := newCache(t, opts...)
-			r := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithPriority(store.Low))
-			dear := register(t, c, warmURL+"2", everfresh.Bytes(), everfresh.WithPriority(store.High))
-			if err := c.Ready(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			c := everfreshtest.NewCache(t, opts...)
+			r := everfreshtest.Register(t, c, originURL, everfresh.Bytes(), everfresh.WithPriority(store.Low))
+			important := everfreshtest.Register(t, c, originURL+"2", everfresh.Bytes(), everfresh.WithPriority(store.High))
+			everfreshtest.Ready(t, c)
 			synctest.Wait() // stored
-			before, dearBefore := r.Snapshot(), dear.Snapshot()
+			before, importantBefore := r.Snapshot(), important.Snapshot()
 			time.Sleep(time.Second)
 			want := 1
 			if stored {
@@ -236,7 +227,7 @@ func TestCachePurge(t *testing.T) {
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if r.Snapshot().CheckedAt.Equal(before.CheckedAt) || !dear.Snapshot().CheckedAt.Equal(dearBefore.CheckedAt) {
+			if r.Snapshot().CheckedAt.Equal(before.CheckedAt) || !important.Snapshot().CheckedAt.Equal(importantBefore.CheckedAt) {
 				t.Errorf("stored %t: the wrong values were withdrawn", stored)
 			}
 			synctest.Wait()
@@ -248,7 +239,7 @@ func TestCachePurge(t *testing.T) {
 				keys = append(keys, fmt.Sprint(rec.Key, " ", rec.Priority))
 			}
 			slices.Sort(keys)
-			if got := strings.Join(keys, ", "); stored && got != warmURL+" low, "+warmURL+"2 high" || !stored && got != "" {
+			if got := strings.Join(keys, ", "); stored && got != originURL+" low, "+originURL+"2 high" || !stored && got != "" {
 				t.Errorf("stored %t: records %s", stored, got)
 			}
 		})
@@ -259,28 +250,28 @@ func TestCachePurge(t *testing.T) {
 // as the last one would have, and serves the value meanwhile.
 func TestRestartGoesOnBackingOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("v")
+		o := everfreshtest.NewBody("v")
 		mem := new(store.Memory)
 		opts := []everfresh.CacheOption{
-			o.client(), everfresh.WithStorage(mem), everfresh.WithJitter(0),
+			o.Option(), everfresh.WithStorage(mem), everfresh.WithJitter(0),
 			everfresh.WithRefreshInterval(time.Hour), everfresh.WithBackoff(time.Minute, time.Minute),
 		}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
+		c := everfreshtest.NewCache(t, opts...)
+		r := everfreshtest.Register(t, c, originURL, everfresh.Bytes())
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		o.set(func(o *warmOrigin) { o.down = true })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = everfreshtest.Refuse })
 		time.Sleep(time.Hour + 70*time.Second) // fails twice
 		synctest.Wait()
 		failed := r.Status()
 		if failed.Failures != 2 {
 			t.Fatalf("%d failures, want 2", failed.Failures)
 		}
-		warmClose(t, c)
-		requests := len(o.requests())
+		everfreshtest.Close(t, c)
+		requests := len(o.Requests())
 
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
+		r = everfreshtest.Register(t, everfreshtest.NewCache(t, opts...), originURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "v" || err != nil {
 			t.Fatalf("Get = %q, %v", v, err)
 		}
@@ -289,16 +280,16 @@ func TestRestartGoesOnBackingOff(t *testing.T) {
 			t.Errorf("after the restart: %+v, want failures and next refresh of %+v", st, failed)
 		}
 		time.Sleep(time.Until(failed.Next) - time.Second)
-		if n := len(o.requests()); n != requests {
+		if n := len(o.Requests()); n != requests {
 			t.Errorf("%d requests during back-off", n-requests)
 		}
-		o.set(func(o *warmOrigin) { o.down = false })
+		o.Set(func(o *everfreshtest.Origin) { o.Down = nil })
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if st := r.Status(); st.Failures != 0 || len(o.requests()) != requests+1 {
-			t.Errorf("after the back-off: %+v, %d requests", st, len(o.requests())-requests)
+		if st := r.Status(); st.Failures != 0 || len(o.Requests()) != requests+1 {
+			t.Errorf("after the back-off: %+v, %d requests", st, len(o.Requests())-requests)
 		}
-		if rec := warmGet(t, mem, warmURL); rec.Failures != 0 || !rec.NotBefore.IsZero() {
+		if rec := recordOf(t, mem, originURL); rec.Failures != 0 || !rec.NotBefore.IsZero() {
 			t.Errorf("stored: %d failures, not before %v", rec.Failures, rec.NotBefore)
 		}
 	})
@@ -307,12 +298,12 @@ func TestRestartGoesOnBackingOff(t *testing.T) {
 // TestRestartDoubtsBackOff: a clock that lied does not stop refreshes for ever.
 func TestRestartDoubtsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newWarmOrigin("new")
+		o := everfreshtest.NewBody("new")
 		mem := new(store.Memory)
-		rec := warmRecord(warmURL, "old", time.Hour, time.Minute)
+		rec := agedRecord(originURL, "old", time.Hour, time.Minute)
 		rec.Failures, rec.NotBefore = 3, time.Now().AddDate(100, 0, 0)
-		warmPut(t, mem, rec)
-		r := register(t, newCache(t, everfresh.WithStorage(mem), o.client()), warmURL, everfresh.Bytes())
+		putRecord(t, mem, rec)
+		r := everfreshtest.Register(t, everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option()), originURL, everfresh.Bytes())
 		if v, err := r.Get(t.Context()); string(v) != "old" || err != nil {
 			t.Fatalf("Get = %q, %v", v, err)
 		}
@@ -351,38 +342,36 @@ func (s *lateLister) List(ctx context.Context, prefix string) iter.Seq2[store.Me
 	}
 }
 
-// TestQuarantineIsBounded damages more records than are kept aside, and lets the first
-// look at what is kept aside end after all others.
+// TestQuarantineIsBounded damages more records than are in quarantine, and lets the first
+// look at what is in quarantine end after all others.
 func TestQuarantineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(lateLister)
-		o := newWarmOrigin("v")
-		c := newCache(t, everfresh.WithStorage(mem), o.client())
+		o := everfreshtest.NewBody("v")
+		c := everfreshtest.NewCache(t, everfresh.WithStorage(mem), o.Option())
 		for i := range 130 {
 			key := fmt.Sprintf("https://a.test/%d", i)
-			if _, err := mem.Store(t.Context(), warmName(key), []byte("damaged"), store.Any()); err != nil {
+			if _, err := mem.Store(t.Context(), recordName(key), []byte("damaged"), store.Any()); err != nil {
 				t.Fatal(err)
 			}
-			register(t, c, key, everfresh.Bytes())
+			everfreshtest.Register(t, c, key, everfresh.Bytes())
 		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		aside := 0
+		everfreshtest.Ready(t, c)
+		quarantined := 0
 		for _, err := range mem.List(t.Context(), "quarantine.") {
 			if err != nil {
 				t.Fatal(err)
 			}
-			aside++
+			quarantined++
 		}
-		if aside != 100 {
-			t.Errorf("%d damaged records are kept, want 100", aside)
+		if quarantined != 100 {
+			t.Errorf("%d damaged records are kept, want 100", quarantined)
 		}
 	})
 }
 
 func TestInvalidPriority(t *testing.T) {
-	c := newCache(t)
+	c := everfreshtest.NewCache(t)
 	if err := c.Register("https://a.test/", everfresh.WithPriority(7)); err == nil {
 		t.Error("priority 7 was accepted")
 	}

@@ -15,41 +15,20 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
-// A redirectWeb is a client's view of many hosts: it answers each URL by its table, and
-// remembers the hops. A URL that is not in the table answers "end".
-type redirectWeb struct {
-	table map[string]http.HandlerFunc
-
-	mu   sync.Mutex
-	hops []redirectHop
+// redirectWeb returns an origin that is many hosts: it answers each URL by the table. A
+// URL that is not in the table answers "end".
+func redirectWeb(table map[string]http.HandlerFunc) *everfreshtest.Origin {
+	return everfreshtest.NewOrigin(func(w http.ResponseWriter, req *http.Request) {
+		answer, ok := table[req.URL.String()]
+		if !ok {
+			answer = everfreshtest.Text("end", "ETag", `"end"`)
+		}
+		answer(w, req)
+	})
 }
-
-type redirectHop struct {
-	method, url, body string
-	host              string // that the request names, if not the URL's
-	header            http.Header
-}
-
-func (w *redirectWeb) RoundTrip(req *http.Request) (*http.Response, error) {
-	hop := redirectHop{method: req.Method, url: req.URL.String(), host: req.Host, header: req.Header.Clone()}
-	if req.Body != nil {
-		data, _ := io.ReadAll(req.Body)
-		_ = req.Body.Close()
-		hop.body = string(data)
-	}
-	w.mu.Lock()
-	w.hops = append(w.hops, hop)
-	w.mu.Unlock()
-	answer, ok := w.table[hop.url]
-	if !ok {
-		answer = text("end", "ETag", `"end"`)
-	}
-	return viaHandler{answer}.RoundTrip(req)
-}
-
-func (w *redirectWeb) client() *http.Client { return &http.Client{Transport: w} }
 
 // redirectClients are the kinds of clients that a caller may bring. The policy is the
 // same with each.
@@ -73,19 +52,10 @@ func redirectEach(t *testing.T, test func(t *testing.T, client func(http.RoundTr
 	}
 }
 
-// taken returns the hops since the last call.
-func (w *redirectWeb) taken() []redirectHop {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	hops := w.hops
-	w.hops = nil
-	return hops
-}
-
-func redirectURLs(hops []redirectHop) string {
+func redirectURLs(hops []everfreshtest.Request) string {
 	urls := make([]string, len(hops))
 	for i, hop := range hops {
-		urls[i] = hop.url
+		urls[i] = hop.URL.String()
 	}
 	return strings.Join(urls, " ")
 }
@@ -170,8 +140,8 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 		for _, target := range targets {
 			for _, kind := range []string{"GET by options", "GET", "POST"} {
 				t.Run(fmt.Sprintf("%d/%s/%s", code, target.name, kind), func(t *testing.T) {
-					web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(code, target.url)}}
-					c := newCache(t, everfresh.WithHTTPClient(client(web)))
+					web := redirectWeb(map[string]http.HandlerFunc{from: redirectTo(code, target.url)})
+					c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
 					method, sent := http.MethodGet, ""
 					opts := redirectRequest(method, from, sent)
 					switch kind {
@@ -181,10 +151,10 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 					case "GET by options":
 						opts = redirectOptions()
 					}
-					r := register(t, c, from, everfresh.Bytes(), opts...)
+					r := everfreshtest.Register(t, c, from, everfresh.Bytes(), opts...)
 					_, err := r.Get(t.Context())
-					hops := web.taken()
-					if hops[0].method != method || hops[0].body != sent || hops[0].header.Get("X-Api-Key") == "" {
+					hops := web.Take()
+					if hops[0].Method != method || hops[0].Sent != sent || hops[0].Header.Get("X-Api-Key") == "" {
 						t.Fatalf("first hop: %+v", hops[0])
 					}
 					keeps := code == 307 || code == 308
@@ -202,8 +172,8 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 					if !keeps {
 						method, sent = http.MethodGet, ""
 					}
-					if hops[1].method != method || hops[1].body != sent {
-						t.Errorf("second hop: %s with body %q, want %s with %q", hops[1].method, hops[1].body, method, sent)
+					if hops[1].Method != method || hops[1].Sent != sent {
+						t.Errorf("second hop: %s with body %q, want %s with %q", hops[1].Method, hops[1].Sent, method, sent)
 					}
 					redirectExpectHeader(t, hops[1], target.same)
 				})
@@ -212,7 +182,7 @@ func redirectMatrix(t *testing.T, client func(http.RoundTripper) *http.Client) {
 	}
 }
 
-func redirectExpectRefused(t *testing.T, err error, why string, hops []redirectHop) {
+func redirectExpectRefused(t *testing.T, err error, why string, hops []everfreshtest.Request) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), why) {
 		t.Errorf("error = %v, want %q", err, why)
@@ -222,20 +192,20 @@ func redirectExpectRefused(t *testing.T, err error, why string, hops []redirectH
 	}
 }
 
-func redirectExpectHeader(t *testing.T, hop redirectHop, same bool) { //nolint:revive // The flag is a fact of the hop.
+func redirectExpectHeader(t *testing.T, hop everfreshtest.Request, same bool) { //nolint:revive // The flag is a fact of the hop.
 	t.Helper()
-	if got := hop.header["Referer"]; got != nil {
+	if got := hop.Header["Referer"]; got != nil {
 		t.Errorf("Referer %q was sent", got)
 	}
 	if !same {
-		if len(hop.header) != 1 || hop.header.Get("Accept-Encoding") != "gzip" {
-			t.Errorf("crossed the origin: %v, want Accept-Encoding only", hop.header)
+		if len(hop.Header) != 1 || hop.Header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("crossed the origin: %v, want Accept-Encoding only", hop.Header)
 		}
 		return
 	}
 	for name, values := range redirectSecrets {
-		if name != "Referer" && !slices.Equal(hop.header[name], values) {
-			t.Errorf("%s = %q within the origin, want %q", name, hop.header[name], values)
+		if name != "Referer" && !slices.Equal(hop.Header[name], values) {
+			t.Errorf("%s = %q within the origin, want %q", name, hop.Header[name], values)
 		}
 	}
 }
@@ -248,16 +218,16 @@ func TestRedirectCarriesNoBodyToAnotherOrigin(t *testing.T) {
 func redirectCarriesNoBodyToAnotherOrigin(t *testing.T, client func(http.RoundTripper) *http.Client) {
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS"} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
-			web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": redirectTo(code, "https://b.test/")}}
-			c := newCache(t, everfresh.WithHTTPClient(client(web)))
-			r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
+			web := redirectWeb(map[string]http.HandlerFunc{"https://a.test/": redirectTo(code, "https://b.test/")})
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+			r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithRequest(
 				func(ctx context.Context, _ *everfresh.Snapshot[any]) (*http.Request, error) {
 					return http.NewRequestWithContext(ctx, method, "https://a.test/", strings.NewReader("secret=s"))
 				}))
 			_, err := r.Get(t.Context())
-			for _, hop := range web.taken()[1:] {
-				if hop.body != "" || hop.header.Get("Content-Type") != "" || hop.header.Get("Content-Length") != "" {
-					t.Errorf("%s, %d: %s %s with body %q and %v (%v)", method, code, hop.method, hop.url, hop.body, hop.header, err)
+			for _, hop := range web.Take()[1:] {
+				if hop.Sent != "" || hop.Header.Get("Content-Type") != "" || hop.Header.Get("Content-Length") != "" {
+					t.Errorf("%s, %d: %s %s with body %q and %v (%v)", method, code, hop.Method, hop.URL.String(), hop.Sent, hop.Header, err)
 				}
 			}
 		}
@@ -274,7 +244,7 @@ func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTrippe
 	const from, virtual = "https://a.test/0", "virtual.a.test"
 	tests := []struct {
 		location string
-		kept     bool
+		stays    bool
 	}{
 		{"/1", true},
 		{"//a.test/1", true},
@@ -283,16 +253,16 @@ func redirectKeepsHostWithinTheOrigin(t *testing.T, client func(http.RoundTrippe
 		{"https://b.test/1", false},
 	}
 	for _, tt := range tests {
-		web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusFound, tt.location)}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, from, everfresh.Bytes(), redirectRequest(http.MethodGet, from, "")...)
+		web := redirectWeb(map[string]http.HandlerFunc{from: redirectTo(http.StatusFound, tt.location)})
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, from, everfresh.Bytes(), redirectRequest(http.MethodGet, from, "")...)
 		if _, err := r.Get(t.Context()); err != nil {
 			t.Errorf("%s: %v", tt.location, err)
 			continue
 		}
-		hops := web.taken()
-		if hops[0].host != virtual || (hops[1].host == virtual) != tt.kept {
-			t.Errorf("%s: Host %q, then %q; want it kept: %v", tt.location, hops[0].host, hops[1].host, tt.kept)
+		hops := web.Take()
+		if hops[0].Host != virtual || (hops[1].Host == virtual) != tt.stays {
+			t.Errorf("%s: Host %q, then %q; want it kept: %v", tt.location, hops[0].Host, hops[1].Host, tt.stays)
 		}
 	}
 }
@@ -315,16 +285,17 @@ func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Cli
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+			table := make(map[string]http.HandlerFunc)
+			web := redirectWeb(table)
 			for i, u := range tt.route[1:] {
-				web.table[tt.route[i]] = redirectTo(http.StatusFound, u)
+				table[tt.route[i]] = redirectTo(http.StatusFound, u)
 			}
-			c := newCache(t, everfresh.WithHTTPClient(client(web)))
-			r := register(t, c, tt.route[0], everfresh.Bytes(), redirectRequest(http.MethodGet, tt.route[0], "")...)
+			c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+			r := everfreshtest.Register(t, c, tt.route[0], everfresh.Bytes(), redirectRequest(http.MethodGet, tt.route[0], "")...)
 			if _, err := r.Get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			hops := web.taken()
+			hops := web.Take()
 			if got := redirectURLs(hops); got != strings.Join(tt.route, " ") {
 				t.Fatalf("went to %s", got)
 			}
@@ -332,14 +303,14 @@ func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Cli
 				if i == 0 {
 					continue
 				}
-				if kept := hop.header.Get("Authorization") != ""; kept != (i < tt.bare) {
-					t.Errorf("hop %d: the caller's fields were sent: %v", i, kept)
+				if sent := hop.Header.Get("Authorization") != ""; sent != (i < tt.bare) {
+					t.Errorf("hop %d: the caller's fields were sent: %v", i, sent)
 				}
-				if i >= tt.bare && len(hop.header) != 1 {
-					t.Errorf("hop %d: %v", i, hop.header)
+				if i >= tt.bare && len(hop.Header) != 1 {
+					t.Errorf("hop %d: %v", i, hop.Header)
 				}
-				if hop.header["Referer"] != nil {
-					t.Errorf("hop %d: Referer %q", i, hop.header["Referer"])
+				if hop.Header["Referer"] != nil {
+					t.Errorf("hop %d: Referer %q", i, hop.Header["Referer"])
 				}
 			}
 		})
@@ -349,7 +320,7 @@ func redirectThereAndBack(t *testing.T, client func(http.RoundTripper) *http.Cli
 // The engine's own validators are no secret of the caller's, and without them a
 // resource behind a redirect would be fetched whole each time.
 func TestRedirectKeepsTheEnginesValidators(t *testing.T) {
-	web := &redirectWeb{table: map[string]http.HandlerFunc{
+	web := redirectWeb(map[string]http.HandlerFunc{
 		"https://a.test/": redirectTo(http.StatusFound, "https://b.test/"),
 		"https://b.test/": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"1"`)
@@ -360,19 +331,17 @@ func TestRedirectKeepsTheEnginesValidators(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "b")
 		},
-	}}
-	var l listener
-	c := newCache(t, append(l.options(), everfresh.WithHTTPClient(web.client()), everfresh.WithHeader("X-Api-Key", "s"))...)
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	})
+	var l everfreshtest.Recorder
+	c := everfreshtest.NewCache(t, append(l.Options(), web.Option(), everfresh.WithHeader("X-Api-Key", "s"))...)
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		everfreshtest.Refresh(t, r)
 	}
-	last := web.taken()[3]
+	last := web.Take()[3]
 	want := http.Header{"Accept-Encoding": {"gzip"}, "If-None-Match": {`"1"`}, "If-Modified-Since": {"Sat, 01 Jan 2000 00:00:00 GMT"}}
-	if fmt.Sprint(last.header) != fmt.Sprint(want) {
-		t.Errorf("last hop: %v, want %v", last.header, want)
+	if fmt.Sprint(last.Header) != fmt.Sprint(want) {
+		t.Errorf("last hop: %v, want %v", last.Header, want)
 	}
 	if st := r.Status(); st.Err != nil || st.Failures != 0 {
 		t.Errorf("the 304 behind the redirect failed: %v", st.Err)
@@ -384,12 +353,13 @@ func TestRedirectHops(t *testing.T) { redirectEach(t, redirectHops) }
 func redirectHops(t *testing.T, client func(http.RoundTripper) *http.Client) {
 	hop := func(i int) string { return fmt.Sprintf("https://a.test/%d", i) }
 	for n := range 6 {
-		web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+		table := make(map[string]http.HandlerFunc)
+		web := redirectWeb(table)
 		for i := range n {
-			web.table[hop(i)] = redirectTo(http.StatusFound, hop(i+1))
+			table[hop(i)] = redirectTo(http.StatusFound, hop(i+1))
 		}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, hop(0), everfresh.Bytes(), everfresh.WithPrefetch(false))
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, hop(0), everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if n <= 3 {
 			if err != nil {
@@ -400,18 +370,18 @@ func redirectHops(t *testing.T, client func(http.RoundTripper) *http.Client) {
 		if err == nil || !strings.Contains(err.Error(), "more than 3") {
 			t.Errorf("%d redirects: error = %v", n, err)
 		}
-		if got := len(web.taken()); got != 4 {
+		if got := len(web.Take()); got != 4 {
 			t.Errorf("%d redirects: %d requests, want the first and 3 hops", n, got)
 		}
 	}
 }
 
 func TestRedirectInACircle(t *testing.T) {
-	web := &redirectWeb{table: map[string]http.HandlerFunc{
+	web := redirectWeb(map[string]http.HandlerFunc{
 		"https://a.test/": redirectTo(http.StatusMovedPermanently, "https://a.test/"),
-	}}
-	c := newCache(t, everfresh.WithHTTPClient(web.client()))
-	r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+	})
+	c := everfreshtest.NewCache(t, web.Option())
+	r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 	if _, err := r.Get(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 3") {
 		t.Errorf("error = %v", err)
 	}
@@ -424,15 +394,16 @@ func redirectAsksThePolicy(t *testing.T, client func(http.RoundTripper) *http.Cl
 	route := []string{"https://a.test/0", "https://B.test:443/1", "https://c.test/%2e%2e/2", "https://d.test/3"}
 	canonical := []string{"https://a.test/0", "https://b.test/1", "https://c.test/2", "https://d.test/3"}
 	for denied := 1; denied <= len(route); denied++ {
-		web := &redirectWeb{table: map[string]http.HandlerFunc{}}
+		table := make(map[string]http.HandlerFunc)
+		web := redirectWeb(table)
 		for i, u := range route[1:] {
-			web.table[route[i]] = redirectTo(http.StatusFound, u)
+			table[route[i]] = redirectTo(http.StatusFound, u)
 		}
 		no := errors.New("not this one")
 		var mu sync.Mutex
 		var asked []string
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, route[0], everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, route[0], everfresh.Bytes(), everfresh.WithPrefetch(false), everfresh.WithAllow(func(u *url.URL) error {
 			mu.Lock()
 			defer mu.Unlock()
 			asked = append(asked, u.String())
@@ -447,7 +418,7 @@ func redirectAsksThePolicy(t *testing.T, client func(http.RoundTripper) *http.Cl
 		if got := slices.Compact(asked); !slices.Equal(got, want) {
 			t.Errorf("denied %d: asked for %q, want %q", denied, got, want)
 		}
-		hops := web.taken()
+		hops := web.Take()
 		if len(hops) != denied {
 			t.Errorf("denied %d: went to %s", denied, redirectURLs(hops))
 		}
@@ -486,14 +457,14 @@ func redirectTargetsThatAreNeverFollowed(t *testing.T, client func(http.RoundTri
 		{"://", "Location"},
 	}
 	for _, tt := range tests {
-		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/0": redirectTo(http.StatusFound, tt.location)}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(allowAny))
-		r := register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		web := redirectWeb(map[string]http.HandlerFunc{"https://a.test/0": redirectTo(http.StatusFound, tt.location)})
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)), everfresh.WithAllow(everfreshtest.AllowAny))
+		r := everfreshtest.Register(t, c, "https://a.test/0", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error = %v, want %q", tt.location, err, tt.want)
 		}
-		if hops := web.taken(); len(hops) != 1 {
+		if hops := web.Take(); len(hops) != 1 {
 			t.Errorf("%s: went to %s", tt.location, redirectURLs(hops))
 		}
 	}
@@ -504,19 +475,19 @@ func TestRedirectWithoutATarget(t *testing.T) { redirectEach(t, redirectWithoutA
 
 func redirectWithoutATarget(t *testing.T, client func(http.RoundTripper) *http.Client) {
 	for _, code := range []int{300, 301, 302, 303, 304, 305, 306, 307, 308} {
-		answer := status(code)
+		answer := everfreshtest.Status(code)
 		if code == 300 || code == 304 || code == 305 || code == 306 { // no redirect, whatever it names
-			answer = status(code, "Location", "https://b.test/")
+			answer = everfreshtest.Status(code, "Location", "https://b.test/")
 		}
-		web := &redirectWeb{table: map[string]http.HandlerFunc{"https://a.test/": answer}}
-		c := newCache(t, everfresh.WithHTTPClient(client(web)))
-		r := register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
+		web := redirectWeb(map[string]http.HandlerFunc{"https://a.test/": answer})
+		c := everfreshtest.NewCache(t, everfresh.WithHTTPClient(client(web)))
+		r := everfreshtest.Register(t, c, "https://a.test/", everfresh.Bytes(), everfresh.WithPrefetch(false))
 		_, err := r.Get(t.Context())
 		var se *everfresh.StatusError
 		if !errors.As(err, &se) || se.Code != code {
 			t.Errorf("%d: error = %v", code, err)
 		}
-		if hops := web.taken(); len(hops) != 1 {
+		if hops := web.Take(); len(hops) != 1 {
 			t.Errorf("%d: went to %s", code, redirectURLs(hops))
 		}
 	}
@@ -526,23 +497,19 @@ func redirectWithoutATarget(t *testing.T, client func(http.RoundTripper) *http.C
 // nothing of what is served.
 func TestRedirectLeavesTheResourceAlone(t *testing.T) {
 	const from = "https://a.test/0"
-	web := &redirectWeb{table: map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "https://b.test/1")}}
-	c := newCache(t, everfresh.WithHTTPClient(web.client()))
-	r := register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
+	web := redirectWeb(map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "https://b.test/1")})
+	c := everfreshtest.NewCache(t, web.Option())
+	r := everfreshtest.Register(t, c, from, everfresh.Bytes(), everfresh.WithPrefetch(false))
 	for range 2 {
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := redirectURLs(web.taken()); got != from+" https://b.test/1" {
+		everfreshtest.Refresh(t, r)
+		if got := redirectURLs(web.Take()); got != from+" https://b.test/1" {
 			t.Errorf("went to %s", got)
 		}
 	}
 	if r.Key() != from || r.Status().Key != from {
 		t.Errorf("key = %s, named %s", r.Key(), r.Status().Key)
 	}
-	web.mu.Lock()
-	web.table = map[string]http.HandlerFunc{from: redirectTo(http.StatusMovedPermanently, "http://b.test/1")}
-	web.mu.Unlock()
+	web.Say(redirectTo(http.StatusMovedPermanently, "http://b.test/1"))
 	if err := r.Refresh(t.Context()); err == nil || errors.Is(err, everfresh.ErrNotReady) {
 		t.Errorf("error = %v, want a refused redirect with a value to serve", err)
 	}

@@ -1,832 +1,527 @@
 package everfresh_test
 
 import (
-	"context"
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"math"
 	"net/http"
-	"regexp"
-	"strconv"
+	"runtime"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
 	"github.com/everfresh-go/everfresh"
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// storedNames returns the names of all that is stored.
-func storedNames(t testing.TB, s store.Storage) (names []string) {
+// goldenBytes are goldenRecord as it is stored: length and JSON of the header, length and
+// body, checksum. They stand for the records that programs have stored.
+const goldenBytes = "EVFR\x01\x00\x00\x01\xa7" +
+	`{"schema":1,"key":"issuer keys","version":1764000000123456789,"status":200,` +
+	`"header":{"Cache-Control":["max-age=600","public"],"Content-Type":["application/json"],` +
+	`"Etag":["\"v1\""],"Last-Modified":["Mon, 24 Nov 2025 15:00:00 GMT"]},` +
+	`"fetched_at":"2025-11-24T16:00:00.123456789Z","checked_at":"2025-11-24T17:00:00Z",` +
+	`"fresh_until":"2025-11-24T17:10:00Z","serve_until":"2025-11-24T18:00:00Z",` +
+	`"expires_at":"2025-11-25T00:00:00Z"}` +
+	"\x00\x00\x00\x00\x00\x00\x00\x0e" + `{"keys":[]}` + "\x00\xff\n" +
+	"6+\xa8|d\xb6,\xb3\x94dj\x9b\x8d\x98T\xbe" +
+	"\xc5\x9a\xd3j\x84OsjS\xcf\xb7?c\xf7t\x83"
+
+// goldenRecord is the record in goldenBytes. What it holds may only grow.
+func goldenRecord() *everfresh.Record {
+	return &everfresh.Record{
+		Key: "issuer keys", Version: 1764000000123456789, Status: http.StatusOK,
+		Header: http.Header{
+			"Etag": {`"v1"`}, "Last-Modified": {"Mon, 24 Nov 2025 15:00:00 GMT"},
+			"Cache-Control": {"max-age=600", "public"}, "Content-Type": {"application/json"},
+		},
+		Body:      []byte(`{"keys":[]}` + "\x00\xff\n"),
+		FetchedAt: time.Date(2025, 11, 24, 16, 0, 0, 123456789, time.UTC),
+		CheckedAt: time.Date(2025, 11, 24, 17, 0, 0, 0, time.UTC), FreshUntil: time.Date(2025, 11, 24, 17, 10, 0, 0, time.UTC),
+		ServeUntil: time.Date(2025, 11, 24, 18, 0, 0, 0, time.UTC), ExpiresAt: time.Date(2025, 11, 25, 0, 0, 0, 0, time.UTC),
+	}
+}
+
+func recordBytes(t testing.TB, r *everfresh.Record) []byte {
 	t.Helper()
-	for meta, err := range s.List(context.WithoutCancel(t.Context()), "") {
+	b, err := r.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// recordEnvelope builds what a record is stored as, from any header.
+func recordEnvelope(header, body []byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte("EVFR\x01"), uint32(len(header)))
+	b = append(b, header...)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(body)))
+	return recordSealed(append(b, body...))
+}
+
+// recordSealed appends the checksum to what stands before it.
+func recordSealed(content []byte) []byte {
+	sum := sha256.Sum256(content)
+	return append(slices.Clip(content), sum[:]...)
+}
+
+// recordHeaderOf returns the header of an encoded record.
+func recordHeaderOf(t testing.TB, b []byte) []byte {
+	t.Helper()
+	if len(b) < 9 || !bytes.HasPrefix(b, []byte("EVFR\x01")) {
+		t.Fatalf("no record: %q", b)
+	}
+	n := binary.BigEndian.Uint32(b[5:])
+	return b[9 : 9+n]
+}
+
+// recordDiff names the fields in which two records differ.
+func recordDiff(a, b *everfresh.Record) (fields []string) {
+	same := map[string]bool{
+		"Key": a.Key == b.Key, "Version": a.Version == b.Version, "Status": a.Status == b.Status,
+		"Header":    maps.EqualFunc(a.Header, b.Header, slices.Equal[[]string]),
+		"Body":      bytes.Equal(a.Body, b.Body),
+		"FetchedAt": a.FetchedAt.Equal(b.FetchedAt), "CheckedAt": a.CheckedAt.Equal(b.CheckedAt),
+		"FreshUntil": a.FreshUntil.Equal(b.FreshUntil), "ServeUntil": a.ServeUntil.Equal(b.ServeUntil),
+		"ExpiresAt": a.ExpiresAt.Equal(b.ExpiresAt),
+	}
+	for name, ok := range same {
+		if !ok {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+func TestRecordGolden(t *testing.T) {
+	if got := recordBytes(t, goldenRecord()); string(got) != goldenBytes {
+		t.Errorf("encoded to\n%q\nwant\n%q", got, goldenBytes)
+	}
+	var rec everfresh.Record
+	if err := rec.UnmarshalBinary([]byte(goldenBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if d := recordDiff(&rec, goldenRecord()); d != nil {
+		t.Errorf("the golden bytes decode to other %v", d)
+	}
+}
+
+// TestRecordLayout decodes by hand what the comment of MarshalBinary describes.
+func TestRecordLayout(t *testing.T) {
+	rec := goldenRecord()
+	b := recordBytes(t, rec)
+	if !bytes.Equal(b, recordEnvelope(recordHeaderOf(t, b), rec.Body)) {
+		t.Error("the parts do not stand as documented")
+	}
+	var header map[string]any
+	if err := json.Unmarshal(recordHeaderOf(t, b), &header); err != nil {
+		t.Fatal(err)
+	}
+	if header["schema"] != 1.0 || header["key"] != rec.Key {
+		t.Errorf("header = %v", header)
+	}
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	at := time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)
+	tests := map[string]*everfresh.Record{
+		"zero":   {},
+		"golden": goldenRecord(),
+		"no bounds": {
+			Key: "k", Version: 1, Status: 200, Body: []byte("x"), FetchedAt: at, CheckedAt: at, FreshUntil: at,
+		},
+		"empty body":      {Key: "k", Status: 203, Body: []byte{}},
+		"large body":      {Key: "k", Body: bytes.Repeat([]byte("body "), 1<<18)},
+		"body of records": {Key: "k", Body: recordBytes(t, goldenRecord())},
+		"largest version": {Key: "k", Version: math.MaxUint64},
+		"odd keys":        {Key: "\"<>&\\\n\r\t\x00 \u2028 ключ 鍵 \U0001F511"},
+		"long key":        {Key: "https://a.test/?q=" + strings.Repeat("q", 1<<16)},
+		"odd header": {Header: http.Header{
+			"Etag": {`W/"<&>\\"`, ""}, "lower": {"kept as it is"},
+		}},
+		"far times": {FetchedAt: time.Unix(0, math.MinInt64).UTC(), FreshUntil: time.Unix(0, math.MaxInt64).UTC()},
+		"other zone": {
+			FetchedAt: at.In(time.FixedZone("", 9*3600)), CheckedAt: at.In(time.FixedZone("", -12*3600+1800)),
+		},
+	}
+	for name, rec := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := recordBytes(t, rec)
+			got := everfresh.Record{Key: "old", Version: 9, Header: http.Header{"Old": {"1"}}, ExpiresAt: at}
+			if err := got.UnmarshalBinary(b); err != nil {
+				t.Fatal(err)
+			}
+			if d := recordDiff(&got, rec); d != nil {
+				t.Errorf("%v changed on the way", d)
+			}
+			if again := recordBytes(t, &got); len(again) != len(b) && rec.FetchedAt.Location() == time.UTC {
+				t.Errorf("encoded again: %d bytes, were %d", len(again), len(b))
+			}
+		})
+	}
+}
+
+// TestRecordChangesNoBytes: header values may hold any byte above 0x1f (RFC 9110, section
+// 5.5), and a key or URL any at all. JSON holds text only: what it cannot hold may be
+// refused, but not changed.
+func TestRecordChangesNoBytes(t *testing.T) {
+	for _, rec := range []*everfresh.Record{
+		{Key: "k\xff\xfe"},
+		{Header: http.Header{"Etag": {"\"caf\xe9\""}}},
+		{Header: http.Header{"Etag": {"good", "\xff"}}},
+	} {
+		b, err := rec.MarshalBinary()
+		if err != nil {
+			continue
+		}
+		var got everfresh.Record
+		if err := got.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		if d := recordDiff(&got, rec); d != nil {
+			t.Errorf("%v changed on the way: key %q, header %q", d, got.Key, got.Header)
+		}
+	}
+}
+
+// TestRecordKeepsUnknownFields rewrites the record of a newer program that has the
+// same schema.
+func TestRecordKeepsUnknownFields(t *testing.T) {
+	const header = `{"schema":1,"key":"k","version":7,"status":200,"fetched_at":"2026-01-02T03:04:05Z",` +
+		`"checked_at":"2026-01-02T03:04:05Z","fresh_until":"2026-01-02T04:04:05Z",` +
+		`"token":12345678901234567890,"writer":{"id":"a<b","build":[1,2.50,null]},"rotated":true}`
+	var rec everfresh.Record
+	if err := rec.UnmarshalBinary(recordEnvelope([]byte(header), []byte("body"))); err != nil {
+		t.Fatal(err)
+	}
+	again := recordHeaderOf(t, recordBytes(t, &rec))
+	var got, want map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(again, &got), json.Unmarshal([]byte(header), &want)); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range want {
+		if !recordSameJSON(t, got[name], value) {
+			t.Errorf("%s = %s after a rewrite, was %s", name, got[name], value)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("header has %d fields, want %d: %s", len(got), len(want), again)
+	}
+}
+
+// recordSameJSON compares JSON values; numbers must be spelled the same.
+func recordSameJSON(t *testing.T, a, b json.RawMessage) bool {
+	t.Helper()
+	if a == nil || b == nil {
+		return false
+	}
+	var texts [2]string
+	for i, raw := range []json.RawMessage{a, b} {
+		var v any
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.UseNumber()
+		if err := dec.Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = fmt.Sprintf("%#v", v)
+	}
+	return texts[0] == texts[1]
+}
+
+// TestRecordFieldsWinOverUnknownOnes: JSON field names match in any case, so an
+// unknown field that differs in case only must not come back as the known one.
+func TestRecordFieldsWinOverUnknownOnes(t *testing.T) {
+	for _, header := range []string{
+		`{"schema":1,"key":"a","Key":"b"}`,
+		`{"schema":1,"KEY":"b","key":"a"}`,
+		`{"schema":1,"ſtatus":500,"status":200}`,
+		`{"schema":1,"\u212aey":"b","key":"a"}`,
+	} {
+		var first, second everfresh.Record
+		if err := first.UnmarshalBinary(recordEnvelope([]byte(header), nil)); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.UnmarshalBinary(recordBytes(t, &first)); err != nil {
+			t.Fatal(err)
+		}
+		if d := recordDiff(&first, &second); d != nil {
+			t.Errorf("%s: %v changed by a rewrite", header, d)
+		}
+	}
+}
+
+func TestRecordOfNewerSchema(t *testing.T) {
+	for _, header := range []string{
+		`{"schema":2,"key":"k"}`,
+		`{"schema":1000000,"key":["another","form"]}`,
+		`{"schema":2}`,
+	} {
+		rec := goldenRecord()
+		err := rec.UnmarshalBinary(recordEnvelope([]byte(header), []byte("x")))
+		if err == nil || errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%s: err = %v, want one that is not ErrCorrupt", header, err)
+		}
+		if d := recordDiff(rec, goldenRecord()); d != nil {
+			t.Errorf("%s: a refused record changed %v", header, d)
+		}
+	}
+}
+
+// TestRecordOfNewerEnvelope: the last byte of the magic is the version of the
+// envelope. One that is intact, but of a later version, is no damaged record.
+func TestRecordOfNewerEnvelope(t *testing.T) {
+	b := recordBytes(t, goldenRecord())
+	content := b[:len(b)-sha256.Size]
+	content[4] = 2
+	err := new(everfresh.Record).UnmarshalBinary(recordSealed(content))
+	if err == nil || errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("err = %v, want one that is not ErrCorrupt", err)
+	}
+}
+
+func TestRecordRefusesOtherForms(t *testing.T) {
+	for name, header := range map[string]string{
+		"no JSON":          `{"schema":1`,
+		"trailing JSON":    `{"schema":1}{}`,
+		"null":             `null`,
+		"list":             `[1]`,
+		"empty":            ``,
+		"no schema":        `{"key":"k"}`,
+		"schema 0":         `{"schema":0}`,
+		"negative schema":  `{"schema":-1}`,
+		"schema no number": `{"schema":"1"}`,
+		"key no text":      `{"schema":1,"key":7}`,
+		"time no time":     `{"schema":1,"fetched_at":"yesterday secret"}`,
+		"negative version": `{"schema":1,"version":-1}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := goldenRecord()
+			err := rec.UnmarshalBinary(recordEnvelope([]byte(header), []byte("x")))
+			if !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("err = %v, want ErrCorrupt", err)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("err = %v quotes the header", err)
+			}
+			if d := recordDiff(rec, goldenRecord()); d != nil {
+				t.Errorf("a refused record changed %v", d)
+			}
+		})
+	}
+}
+
+func TestRecordDetectsEveryFlip(t *testing.T) {
+	b := recordBytes(t, goldenRecord())
+	for i := range b {
+		for bit := range 8 {
+			damaged := bytes.Clone(b)
+			damaged[i] ^= 1 << bit
+			if err := new(everfresh.Record).UnmarshalBinary(damaged); !errors.Is(err, store.ErrCorrupt) {
+				t.Fatalf("bit %d of byte %d flipped: err = %v, want ErrCorrupt", bit, i, err)
+			}
+		}
+	}
+}
+
+func TestRecordDetectsEveryTruncation(t *testing.T) {
+	b := recordBytes(t, goldenRecord())
+	for n := range len(b) {
+		if err := new(everfresh.Record).UnmarshalBinary(b[:n]); !errors.Is(err, store.ErrCorrupt) {
+			t.Fatalf("cut to %d of %d bytes: err = %v, want ErrCorrupt", n, len(b), err)
+		}
+	}
+	if err := new(everfresh.Record).UnmarshalBinary(append(b, 0)); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("one byte more: err = %v, want ErrCorrupt", err)
+	}
+}
+
+// TestRecordRefusesAbsurdLengths seals lengths that do not fit what there is.
+func TestRecordRefusesAbsurdLengths(t *testing.T) {
+	header := []byte(`{"schema":1}`)
+	content := func(headerLen uint32, header []byte, bodyLen uint64, body string) []byte {
+		b := binary.BigEndian.AppendUint32([]byte("EVFR\x01"), headerLen)
+		b = append(b, header...)
+		b = binary.BigEndian.AppendUint64(b, bodyLen)
+		return recordSealed(append(b, body...))
+	}
+	n := uint32(len(header))
+	if err := new(everfresh.Record).UnmarshalBinary(content(n, header, 4, "body")); err != nil {
+		t.Fatalf("the right lengths: %v", err)
+	}
+	long := bytes.Repeat([]byte(" "), 1<<20+1)
+	copy(long, header)
+	for name, b := range map[string][]byte{
+		"header too long":           content(n+13, header, 4, "body"),
+		"header up to the body":     content(n+12, header, 4, "body"),
+		"header too short":          content(n-1, header, 4, "body"),
+		"header of 4 GiB":           content(math.MaxUint32, header, 4, "body"),
+		"header of 2 GiB":           content(math.MaxInt32, header, 4, "body"),
+		"no header":                 content(0, header, 4, "body"),
+		"header over its limit":     content(uint32(len(long)), long, 4, "body"),
+		"body too long":             content(n, header, 5, "body"),
+		"body too short":            content(n, header, 3, "body"),
+		"body of 16 EiB":            content(n, header, math.MaxUint64, "body"),
+		"body of 8 EiB":             content(n, header, math.MaxInt64, "body"),
+		"body that wraps around":    content(n, header, math.MaxUint64-7, "body"),
+		"only magic and checksum":   recordSealed([]byte("EVFR\x01")),
+		"nothing after the header":  recordSealed(append(binary.BigEndian.AppendUint32([]byte("EVFR\x01"), n), header...)),
+		"nothing but zeros":         make([]byte, 100),
+		"lengths of zero and no ck": append([]byte("EVFR\x01"), make([]byte, 44)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := new(everfresh.Record).UnmarshalBinary(b)
+			runtime.ReadMemStats(&after)
+			if !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("err = %v, want ErrCorrupt", err)
+			}
+			if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+				t.Errorf("decoding allocated %d bytes", got)
+			}
+		})
+	}
+}
+
+func TestRecordEncodingRefusesHugeHeader(t *testing.T) {
+	rec := &everfresh.Record{Key: strings.Repeat("k", 1<<20)}
+	if _, err := rec.MarshalBinary(); !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("err = %v, want ErrTooLarge", err)
+	}
+	if _, err := (&everfresh.Record{FetchedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}).MarshalBinary(); err == nil {
+		t.Error("a year of five digits was encoded")
+	}
+}
+
+func TestRecordDoesNotAliasInput(t *testing.T) {
+	b := recordBytes(t, goldenRecord())
+	var rec everfresh.Record
+	if err := rec.UnmarshalBinary(b); err != nil {
+		t.Fatal(err)
+	}
+	clear(b)
+	if d := recordDiff(&rec, goldenRecord()); d != nil {
+		t.Errorf("%v changed with the input", d)
+	}
+	// And the other way round: what was encoded does not change with the record.
+	b = recordBytes(t, &rec)
+	want := bytes.Clone(b)
+	clear(rec.Body)
+	if !bytes.Equal(b, want) {
+		t.Error("the encoded record changed with the body")
+	}
+}
+
+func TestRecordTextsShowNothing(t *testing.T) {
+	const canary = "s3cr3t"
+	rec := &everfresh.Record{Key: "k", Header: http.Header{"Etag": {canary}}, Body: []byte(canary), Version: 7}
+	var decoded everfresh.Record // holds unknown fields, too
+	header := `{"schema":1,"key":"k","version":7,"header":{"Etag":["` + canary + `"]},"new":"` + canary + `"}`
+	if err := decoded.UnmarshalBinary(recordEnvelope([]byte(header), []byte(canary))); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("m", slog.Any("rec", rec))
+	texts := map[string]string{
+		"String": rec.String(), "%v": fmt.Sprintf("%v", rec), "%+v": fmt.Sprintf("%+v", rec), "%#v": fmt.Sprintf("%#v", rec),
+		"%q":         fmt.Sprintf("%q", rec),
+		"decoded %v": fmt.Sprintf("%v", &decoded), "decoded %+v": fmt.Sprintf("%+v", &decoded), "decoded %#v": fmt.Sprintf("%#v", &decoded),
+		"slice": fmt.Sprintf("%v", []*everfresh.Record{rec}), "slog": log.String(),
+	}
+	for verb, text := range texts {
+		if strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%d", []byte(canary))) {
+			t.Errorf("%s shows the record: %s", verb, text)
+		}
+	}
+	if !strings.Contains(rec.String(), "version 7") || !strings.Contains(rec.String(), "6 bytes") {
+		t.Errorf("String() = %q tells neither version nor size", rec)
+	}
+}
+
+// TestRecordTextsShowNothingOfAValue prints records that are no pointers, and with
+// verbs that have no business with them.
+func TestRecordTextsShowNothingOfAValue(t *testing.T) {
+	const canary = "s3cr3t"
+	rec := everfresh.Record{Key: "k", Header: http.Header{"Etag": {canary}}, Body: []byte(canary)}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", slog.Any("value", rec), slog.Any("pointer", &rec))
+	texts := map[string]string{"slog as JSON": log.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
+		for name, v := range map[string]any{"value": rec, "pointer": &rec, "field": struct{ R everfresh.Record }{rec}} {
+			texts[verb+" of a "+name] = fmt.Sprintf(verb, v)
+		}
+	}
+	forms := []string{
+		canary, strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]"), hex.EncodeToString([]byte(canary)),
+		base64.StdEncoding.EncodeToString([]byte(canary)), "0x73, 0x33",
+	}
+	for name, text := range texts {
+		if slices.ContainsFunc(forms, func(form string) bool { return strings.Contains(text, form) }) {
+			t.Errorf("%s shows the record: %s", name, text)
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	golden := recordBytes(f, goldenRecord())
+	f.Add(golden, []byte("body"), "key", uint64(1), int64(1764000000123456789))
+	f.Add(recordHeaderOf(f, golden), []byte(nil), "ключ\x00", uint64(math.MaxUint64), int64(-1))
+	f.Add([]byte(`{"schema":1,"new":{"a":1e400,"b":"\ud800"},"Key":"x","kEy":"y"}`), []byte{0}, "\"<>&\u2028", uint64(0), int64(math.MaxInt64))
+	f.Add([]byte(`{"schema":2}`), []byte{}, "", uint64(0), int64(math.MinInt64))
+	f.Add([]byte(`{"schema":1,"schema":2,"header":{"Etag":null},"expires_at":"0000-01-01T00:00:00Z"}`), []byte{}, "", uint64(0), int64(0))
+	f.Fuzz(func(t *testing.T, raw, body []byte, key string, version uint64, nanos int64) {
+		fuzzDecode(t, raw)
+		fuzzDecode(t, recordEnvelope(raw, body))
+		at := time.Unix(0, nanos)
+		rec := &everfresh.Record{
+			Key: strings.ToValidUTF8(key, "?"), Version: version, Status: int(int16(nanos)), Body: body,
+			Header:    http.Header{"Etag": {strings.ToValidUTF8(key, "?"), ""}},
+			FetchedAt: at, CheckedAt: at.Add(1), FreshUntil: at.Add(-1), ServeUntil: at, ExpiresAt: at,
+		}
+		b, err := rec.MarshalBinary()
+		if errors.Is(err, store.ErrTooLarge) {
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		names = append(names, meta.Key)
-	}
-	return names
+		var got everfresh.Record
+		if err := got.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		if d := recordDiff(&got, rec); d != nil {
+			t.Errorf("%v changed on the way", d)
+		}
+	})
 }
 
-func storedRefresh(t testing.TB, r *everfresh.Resource[[]byte]) {
+// fuzzDecode decodes anything; what it can decode must survive being encoded.
+func fuzzDecode(t *testing.T, b []byte) {
 	t.Helper()
-	if err := r.Refresh(t.Context()); err != nil {
+	var first, second everfresh.Record
+	if err := first.UnmarshalBinary(b); err != nil {
+		return
+	}
+	again, err := first.MarshalBinary()
+	if err != nil {
+		t.Fatalf("decoded, but not encoded: %v", err)
+	}
+	if err := second.UnmarshalBinary(again); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// slowFirst makes the first call slow.
-func slowFirst(d time.Duration) func(context.Context, string) error {
-	var others atomic.Bool
-	return func(ctx context.Context, key string) error {
-		if others.Swap(true) {
-			return nil
-		}
-		return slowBy(d)(ctx, key)
+	if d := recordDiff(&first, &second); d != nil {
+		t.Errorf("%v changed by a rewrite", d)
 	}
-}
-
-// TestStoredNamesTellNothing: names of records are of one length and show neither key
-// nor URL, as they appear in file listings, slow logs and metrics.
-func TestStoredNamesTellNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		keys := []string{
-			"k", "named key", strings.Repeat("long", 1000), "../../etc/passwd", "a\x00b", "ключ",
-			"https://origin.test/?secret=s3cr3t",
-		}
-		for _, key := range keys[:3] {
-			warmPutBytes(t, mem, warmName(key), []byte("damaged, to be put aside"))
-		}
-		c := newCache(t, everfresh.WithStorage(mem), newWarmOrigin("x").client())
-		for _, key := range keys {
-			r := register(t, c, "https://user.test/path?secret=s3cr3t", everfresh.Bytes(), everfresh.WithKey(key))
-			warmGetValue(t, r)
-		}
-		synctest.Wait()
-		names := storedNames(t, mem)
-		if len(names) != len(keys)+3 {
-			t.Errorf("%d records, want %d and 3 put aside", len(names), len(keys))
-		}
-		form := regexp.MustCompile(`^(quarantine\.)?[0-9a-f]{64}$`)
-		for _, name := range names {
-			if !form.MatchString(name) {
-				t.Errorf("name %q", name)
-			}
-		}
-		for _, key := range keys {
-			if rec := warmGet(t, mem, key); rec == nil || rec.Key != key {
-				t.Errorf("no record of %q: %v", key, rec)
-			}
-		}
-	})
-}
-
-// TestRecordOfAnyKeyIsFoundAgain: a key that is no text may be refused, but a resource
-// that has one has a record.
-func TestRecordOfAnyKeyIsFoundAgain(t *testing.T) {
-	for _, key := range []string{"k\xff\xfe", "\"<>&\u2028\x00", strings.Repeat("k", 1<<16)} {
-		synctest.Test(t, func(t *testing.T) {
-			mem := new(store.Memory)
-			o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
-			for run := range 2 {
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))...)
-				r, err := everfresh.Register(c, warmURL, everfresh.Bytes(), everfresh.WithKey(key))
-				if err != nil && !utf8.ValidString(key) {
-					return
-				}
-				warmGetValue(t, r)
-				if errs := warmStorageErrors(t, &l); len(errs) != 0 {
-					t.Errorf("run %d of key %.20q: reported %v", run, key, errs)
-				}
-				warmClose(t, c)
-			}
-			if n := len(o.requests()); n != 1 {
-				t.Errorf("key %.20q: %d requests, want the record to be found", key, n)
-			}
-		})
+	if third := recordBytes(t, &second); !bytes.Equal(again, third) {
+		t.Errorf("rewritten twice:\n%q\n%q", again, third)
 	}
-}
-
-// TestValidatorThatIsNoText: a validator comes back from the store as it was, or not at
-// all.
-func TestValidatorThatIsNoText(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		const etag = "\"caf\xe9\""
-		o := newWarmOrigin("x", "Etag", etag)
-		for run := range 2 {
-			var l listener
-			c := newCache(t, append(l.options(), everfresh.WithStorage(mem), o.client())...)
-			r := register(t, c, warmURL, everfresh.Bytes())
-			warmGetValue(t, r)
-			if run == 1 {
-				storedRefresh(t, r)
-			}
-			if errs := warmStorageErrors(t, &l); len(errs) != 0 {
-				t.Errorf("reported %v", errs)
-			}
-			warmClose(t, c)
-		}
-		asked := o.requests()
-		if len(asked) != 2 {
-			t.Fatalf("%d requests, want 2", len(asked))
-		}
-		if got := asked[1].header.Get("If-None-Match"); got != "" && got != etag {
-			t.Errorf("If-None-Match %q after a restart, want %q or none", got, etag)
-		}
-	})
-}
-
-// TestSecretsStayOutOfRecords: a record keeps the fields it needs and no other.
-func TestSecretsStayOutOfRecords(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		o := newWarmOrigin("x", "Set-Cookie", "s3cr3t", "Authorization", "s3cr3t", "X-Other", "s3cr3t", "Etag", `"e"`, "Content-Type", "text/plain")
-		c := newCache(t, everfresh.WithStorage(mem), o.client())
-		r := register(t, c, "https://origin.test/?secret=s3cr3t", everfresh.Bytes(),
-			everfresh.WithKey("named"), everfresh.WithHeader("Authorization", "s3cr3t"))
-		warmGetValue(t, r)
-		synctest.Wait()
-		item, err := mem.Load(t.Context(), warmName("named"))
-		if err != nil || strings.Contains(string(item.Value), "s3cr3t") {
-			t.Errorf("stored: %q, %v", item.Value, err)
-		}
-		if h := warmGet(t, mem, "named").Header; h.Get("Etag") != `"e"` || h.Get("Content-Type") != "text/plain" || len(h) != 2 {
-			t.Errorf("stored header: %v", h)
-		}
-	})
-}
-
-// TestStoreIsDown: refreshes go on, each failure is reported, and once the store is back
-// memory repairs it, with the answer that comes next.
-func TestStoreIsDown(t *testing.T) {
-	type fault = func(context.Context, string) error
-	for name, tt := range map[string]struct {
-		fault  fault
-		answer string // the body of the answer after the store came back
-	}{
-		"fails, repaired by a 304":       {storeDown, "one"},
-		"fails, repaired by a 200":       {storeDown, "two"},
-		"panics, repaired by a 304":      {storePanics, "one"},
-		"hangs, repaired by a 304":       {blackHole, "one"},
-		"hangs, repaired by a 200":       {blackHole, "two"},
-		"is closed, repaired by a 304":   {func(context.Context, string) error { return store.ErrClosed }, "one"},
-		"has no key, repaired by a 200":  {func(context.Context, string) error { return store.ErrKeyUnavailable }, "two"},
-		"is damaged, repaired by a 304":  {func(context.Context, string) error { return store.ErrCorrupt }, "one"},
-		"conflicts, repaired by a 304":   {func(context.Context, string) error { return &store.ConflictError{} }, "one"},
-		"cancels on its own, then a 304": {func(context.Context, string) error { return context.Canceled }, "one"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.fail(tt.fault)
-				o := newWarmOrigin("one", "Cache-Control", "max-age=3600", "Etag", `"one"`)
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0))...)
-				r := register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
-				version := r.Snapshot().Version
-				time.Sleep(3*time.Hour + 10*time.Minute)
-				if n := len(o.requests()); n != 4 {
-					t.Errorf("%d requests in 3 h, want 4", n)
-				}
-				errs := warmStorageErrors(t, &l)
-				if len(errs) != 5 { // one load, four saves
-					t.Fatalf("%d storage errors, want one of the load and one of each save: %v", len(errs), errs)
-				}
-				for i, err := range errs {
-					if want := map[bool]string{true: "load", false: "store"}[i == 0]; err.Op != want || err.Key != warmURL {
-						t.Errorf("error %d: %v, want one of %s", i, err, want)
-					}
-				}
-				if st := r.Status(); st.Failures != 0 || st.Err != nil {
-					t.Errorf("the store's failures count as refreshes': %+v", st)
-				}
-				s.fail(nil)
-				o.set(func(o *warmOrigin) { o.body = tt.answer; o.header.Set("Etag", `"`+tt.answer+`"`) })
-				time.Sleep(time.Hour)
-				rec := warmGet(t, s.Storage, warmURL)
-				if rec == nil || string(rec.Body) != tt.answer || rec.Version != r.Snapshot().Version || rec.Header.Get("Etag") != `"`+tt.answer+`"` {
-					t.Fatalf("stored once the store was back: %v", rec)
-				}
-				if (rec.Version == version) != (tt.answer == "one") {
-					t.Errorf("version %d, was %d", rec.Version, version)
-				}
-				if n := len(warmStorageErrors(t, &l)); n != 5 {
-					t.Errorf("%d more errors once the store was back", n-5)
-				}
-			})
-		})
-	}
-}
-
-// TestStoreDelaysNoReader: a Get of a ready value, a Refresh and a refresh that is due
-// do not wait for a save.
-func TestStoreDelaysNoReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("x", "Cache-Control", "max-age=10")
-		c := newCache(t, everfresh.WithStorage(s), o.client(), everfresh.WithJitter(0), everfresh.WithMinRefreshInterval(time.Second))
-		rs := make([]*everfresh.Resource[[]byte], 100)
-		for i := range rs {
-			rs[i] = register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
-		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		s.set(func(s *faultyStore) { s.onSave = blackHole })
-		start := time.Now()
-		for _, r := range rs {
-			warmGetValue(t, r)
-			storedRefresh(t, r)
-			if _, err := c.Get(t.Context(), r.Key()); err != nil {
-				t.Error(err)
-			}
-		}
-		if d := time.Since(start); d != 0 {
-			t.Errorf("readers waited %v", d)
-		}
-		before := len(o.requests())
-		time.Sleep(61 * time.Second)
-		if got := len(o.requests()) - before; got != 6*len(rs) {
-			t.Errorf("%d refreshes in a minute, want %d", got, 6*len(rs))
-		}
-		s.set(func(s *faultyStore) { s.onSave = nil })
-	})
-}
-
-// TestSlowStoreGetsNewestRecord: saves of one resource never run side by side, and what a
-// newer value made needless is left out.
-func TestSlowStoreGetsNewestRecord(t *testing.T) {
-	for name, delays := range map[string][]time.Duration{
-		"always slow":       {3500 * time.Millisecond},
-		"first one slow":    {3500 * time.Millisecond, 0},
-		"slow now and then": {2500 * time.Millisecond, 0, 3 * time.Second, 0, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				var mu sync.Mutex
-				running, n := 0, 0
-				s.set(func(s *faultyStore) {
-					s.onSave = func(ctx context.Context, key string) error {
-						mu.Lock()
-						running++
-						if running > 1 {
-							t.Error("two saves of one resource at once")
-						}
-						delay := delays[n%len(delays)]
-						n++
-						mu.Unlock()
-						err := slowBy(delay)(ctx, key)
-						mu.Lock()
-						running--
-						mu.Unlock()
-						return err
-					}
-				})
-				o := newWarmOrigin("0")
-				r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
-				const last = 20
-				for i := range last {
-					o.set(func(o *warmOrigin) { o.body = strconv.Itoa(i + 1) })
-					storedRefresh(t, r)
-					time.Sleep(time.Second)
-				}
-				time.Sleep(20 * time.Second)
-				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != strconv.Itoa(last) || rec.Version != r.Snapshot().Version {
-					t.Errorf("stored %q, version %d; want %d, version %d", rec.Body, rec.Version, last, r.Snapshot().Version)
-				}
-				if _, saves, _ := s.count(); name == "always slow" && saves > 8 {
-					t.Errorf("%d saves of 3.5 s in 25 s", saves)
-				}
-			})
-		})
-	}
-}
-
-// TestSlowSaveOfFormerRegistration: Unregister does not wait for the save that is under
-// way. What the next registration saves must not be overwritten by it.
-func TestSlowSaveOfFormerRegistration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("one")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
-		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
-		if err := c.Unregister(warmURL); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.body = "two" })
-		warmGetValue(t, register(t, c, warmURL, everfresh.Bytes()))
-		time.Sleep(10 * time.Second)
-		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
-			t.Errorf("stored %v, want the record of the second registration", rec)
-		}
-	})
-}
-
-// TestCloseFlushes: what was fetched before Close is stored when it returns, also what
-// waited for its turn.
-func TestCloseFlushes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		o := newWarmOrigin("x")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		for i := range 20 {
-			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-		}
-		warmClose(t, c)
-		for i := range 20 {
-			if rec := warmGet(t, s.Storage, strconv.Itoa(i)); rec == nil || string(rec.Body) != "x" {
-				t.Errorf("record %d: %v", i, rec)
-			}
-		}
-		if _, saves, _ := s.count(); saves != 20 {
-			t.Errorf("%d saves, want 20", saves)
-		}
-	})
-}
-
-// TestContextEndFlushes: the end of NewCache's context stores what Close would.
-func TestContextEndFlushes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		c := everfresh.NewCache(ctx, everfresh.WithStorage(s), newWarmOrigin("x").client())
-		for i := range 10 {
-			warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-		}
-		cancel()
-		warmClose(t, c)
-		if n := len(storedNames(t, s.Storage)); n != 10 {
-			t.Errorf("%d records, want 10", n)
-		}
-	})
-}
-
-// TestCloseFlushesUnregistered: that a resource was unregistered is no reason to lose
-// its record, which may be the fleet's.
-func TestCloseFlushesUnregistered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(100 * time.Millisecond) })
-		c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("x").client())
-		for i := range 10 {
-			register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i)))
-		}
-		if err := c.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 10 {
-			if err := c.Unregister(strconv.Itoa(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		warmClose(t, c)
-		if n := len(storedNames(t, s.Storage)); n != 10 {
-			t.Errorf("%d records, want 10", n)
-		}
-	})
-}
-
-// TestCloseStoresNewestRecord: the save that Close finds under way is of an older record
-// than the one that waits, and must not win.
-func TestCloseStoresNewestRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowFirst(3 * time.Second) })
-		o := newWarmOrigin("one")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.body = "two" })
-		storedRefresh(t, r)
-		warmClose(t, c)
-		if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != "two" {
-			t.Errorf("stored %v, want the newest record", rec)
-		}
-	})
-}
-
-// TestCloseWithStoreThatHangs returns, and the losses are reported.
-func TestCloseWithStoreThatHangs(t *testing.T) {
-	for name, fault := range map[string]func(context.Context, string) error{
-		"hangs": blackHole, "fails": storeDown, "panics": storePanics,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const n = 20
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onSave = fault })
-				var l listener
-				c := everfresh.NewCache(t.Context(), append(l.options(), everfresh.WithStorage(s), newWarmOrigin("x").client())...)
-				for i := range n {
-					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-				}
-				start := time.Now()
-				_ = c.Close() // may say that it gave up waiting
-				if d := time.Since(start); d > 10*time.Second {
-					t.Errorf("Close took %v", d)
-				}
-				time.Sleep(time.Minute)
-				if errs := warmStorageErrors(t, &l); len(errs) != n {
-					t.Errorf("%d failures reported, want %d", len(errs), n)
-				}
-			})
-		})
-	}
-}
-
-func TestInvalidateDeletesRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-		c := newCache(t, opts...)
-		r := register(t, c, warmURL, everfresh.Bytes())
-		other := register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey("other"))
-		warmGetValue(t, r)
-		warmGetValue(t, other)
-		synctest.Wait()
-		o.set(func(o *warmOrigin) { o.down = true })
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Fatal(err)
-		}
-		if rec := warmGet(t, mem, warmURL); rec != nil {
-			t.Errorf("still stored: %v", rec)
-		}
-		if warmGet(t, mem, "other") == nil {
-			t.Error("another resource's record was deleted")
-		}
-		time.Sleep(time.Hour) // of failures, which store nothing
-		if rec := warmGet(t, mem, warmURL); rec != nil {
-			t.Errorf("stored again: %v", rec)
-		}
-		warmClose(t, c)
-
-		// A restart brings the bad value back neither.
-		r = register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
-		if v, err := r.Get(t.Context()); err == nil {
-			t.Errorf("Get = %q after a restart", v)
-		}
-		o.set(func(o *warmOrigin) { o.down, o.body = false, "good" })
-		time.Sleep(10 * time.Minute)
-		if v, _ := warmGetValue(t, r); v != "good" || string(warmGet(t, mem, warmURL).Body) != "good" {
-			t.Errorf("Get = %q", v)
-		}
-	})
-}
-
-// TestInvalidateOfOldVersionDeletesNothing: somebody was faster.
-func TestInvalidateOfOldVersionDeletesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("one")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		old := r.Snapshot().Version
-		o.set(func(o *warmOrigin) { o.body = "two" })
-		storedRefresh(t, r)
-		synctest.Wait()
-		if err := r.Invalidate(t.Context(), old); err != nil {
-			t.Error(err)
-		}
-		if _, _, drops := s.count(); drops != 0 || warmGet(t, s.Storage, warmURL) == nil {
-			t.Errorf("%d deletes", drops)
-		}
-	})
-}
-
-// TestInvalidateDuringSave: the save that is under way, or that waits for its turn, does
-// not bring the record back.
-func TestInvalidateDuringSave(t *testing.T) {
-	for name, others := range map[string]int{"under way": 0, "waits for its turn": 10} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-				o := newWarmOrigin("bad")
-				c := newCache(t, everfresh.WithStorage(s), o.client())
-				for i := range others {
-					warmGetValue(t, register(t, c, warmURL, everfresh.Bytes(), everfresh.WithKey(strconv.Itoa(i))))
-				}
-				r := register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
-				time.Sleep(time.Second)
-				o.set(func(o *warmOrigin) { o.down = true })
-				if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Minute)
-				if rec := warmGet(t, s.Storage, warmURL); rec != nil {
-					t.Errorf("the save brought it back: %v", rec)
-				}
-			})
-		})
-	}
-}
-
-// TestInvalidateDuringSaveThatFailsLate: a write that failed may have taken effect.
-func TestInvalidateDuringSaveThatFailsLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &lateStore{faultyStore: faulty()}
-		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-		o := newWarmOrigin("bad")
-		r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		time.Sleep(time.Second)
-		o.set(func(o *warmOrigin) { o.down = true })
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
-			t.Errorf("the save brought it back: %v", rec)
-		}
-	})
-}
-
-// A lateStore stores, and then says that it could not.
-type lateStore struct{ *faultyStore }
-
-func (s *lateStore) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if _, err := s.faultyStore.Store(ctx, key, value, cond); err != nil {
-		return "", err
-	}
-	return "", store.ErrUnavailable
-}
-
-// TestInvalidateOfStoreThatConflicts: a store that never lets the record go must not keep
-// Invalidate busy for ever.
-func TestInvalidateOfStoreThatConflicts(t *testing.T) {
-	s := faulty()
-	c := newCache(t, everfresh.WithStorage(s), newWarmOrigin("bad").client())
-	r := register(t, c, warmURL, everfresh.Bytes())
-	warmGetValue(t, r)
-	s.set(func(s *faultyStore) {
-		s.onDrop = func(context.Context, string) error { return &store.ConflictError{Current: "other"} }
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_ = r.Invalidate(ctx, r.Snapshot().Version)
-	if _, _, drops := s.count(); drops > 100 {
-		t.Errorf("%d attempts to delete the record", drops)
-	}
-}
-
-// TestInvalidateDuringSaveThenClose: Close does not bring it back either.
-func TestInvalidateDuringSaveThenClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		s.set(func(s *faultyStore) { s.onSave = slowBy(2 * time.Second) })
-		o := newWarmOrigin("bad")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		time.Sleep(time.Second)
-		o.set(func(o *warmOrigin) { o.down = true })
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Fatal(err)
-		}
-		warmClose(t, c)
-		if rec := warmGet(t, s.Storage, warmURL); rec != nil {
-			t.Errorf("stored after Close: %v", rec)
-		}
-	})
-}
-
-// TestInvalidateKeepsNextRecord: a slow delete must not remove the record of the value
-// that came meanwhile, not even if the origin gave the same bytes again.
-func TestInvalidateKeepsNextRecord(t *testing.T) {
-	for _, next := range []string{"good", "bad"} {
-		synctest.Test(t, func(t *testing.T) {
-			s := faulty()
-			s.set(func(s *faultyStore) { s.onDrop = slowBy(2 * time.Second) })
-			o := newWarmOrigin("bad")
-			r := register(t, newCache(t, everfresh.WithStorage(s), o.client()), warmURL, everfresh.Bytes())
-			warmGetValue(t, r)
-			synctest.Wait()
-			time.Sleep(time.Second)
-			o.set(func(o *warmOrigin) { o.body = next })
-			if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Second)
-			if rec := warmGet(t, s.Storage, warmURL); rec == nil || string(rec.Body) != next {
-				t.Errorf("after %q: stored %v, want the record of the next value", next, rec)
-			}
-		})
-	}
-}
-
-// TestInvalidateReturnsDeleteError, and the value is withdrawn all the same.
-func TestInvalidateReturnsDeleteError(t *testing.T) {
-	for name, tt := range map[string]struct {
-		fault func(context.Context, string) error
-		is    error
-	}{
-		"fails":  {storeDown, store.ErrUnavailable},
-		"panics": {storePanics, nil},
-		"hangs":  {blackHole, context.DeadlineExceeded},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := faulty()
-				s.set(func(s *faultyStore) { s.onDrop = tt.fault })
-				o := newWarmOrigin("bad")
-				var l listener
-				c := newCache(t, append(l.options(), everfresh.WithStorage(s), o.client())...)
-				r := register(t, c, warmURL, everfresh.Bytes())
-				warmGetValue(t, r)
-				synctest.Wait() // stored
-				o.set(func(o *warmOrigin) { o.body, o.delay = "good", 5*time.Second })
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				err := r.Invalidate(ctx, r.Snapshot().Version)
-				var re *everfresh.RefreshError
-				if !errors.As(err, &re) || re.Op != "store" || re.Key != warmURL || tt.is != nil && !errors.Is(err, tt.is) {
-					t.Errorf("Invalidate: %v, want a *RefreshError of store that wraps %v", err, tt.is)
-				}
-				if v, ok := r.Peek(); ok {
-					t.Errorf("Peek = %q", v)
-				}
-				if errs := warmStorageErrors(t, &l); len(errs) != 1 {
-					t.Errorf("reported %v", errs)
-				}
-				if v, _ := warmGetValue(t, r); v != "good" {
-					t.Errorf("Get = %q", v)
-				}
-				synctest.Wait()
-				if rec := warmGet(t, s.Storage, warmURL); string(rec.Body) != "good" {
-					t.Errorf("stored %q", rec.Body)
-				}
-			})
-		})
-	}
-}
-
-func TestUnregisterKeepsRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		o := newWarmOrigin("x", "Cache-Control", "max-age=3600")
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0))
-		first := register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, first)
-		version := first.Snapshot().Version
-		synctest.Wait()
-		if err := c.Unregister(warmURL); err != nil {
-			t.Fatal(err)
-		}
-		if warmGet(t, mem, warmURL) == nil {
-			t.Fatal("the record is gone")
-		}
-		if err := first.Invalidate(t.Context(), version); !errors.Is(err, everfresh.ErrNotRegistered) {
-			t.Errorf("Invalidate of what was unregistered: %v", err)
-		}
-		// Registered again, also at the other door, it starts warm.
-		if err := c.Register(warmURL); err != nil {
-			t.Fatal(err)
-		}
-		v, err := c.Get(t.Context(), warmURL)
-		if b, ok := v.([]byte); err != nil || !ok || string(b) != "x" || len(o.requests()) != 1 {
-			t.Errorf("Get = %v, %v after %d requests", v, err, len(o.requests()))
-		}
-	})
-}
-
-// TestTwoCachesOnOneStore: each keeps what it has, and the store what was written last.
-func TestTwoCachesOnOneStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		o := newWarmOrigin("one", "Cache-Control", "max-age=3600")
-		opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-		a, b := newCache(t, opts...), newCache(t, opts...)
-		ra := register(t, a, warmURL, everfresh.Bytes())
-		warmGetValue(t, ra)
-		synctest.Wait()
-		rb := register(t, b, warmURL, everfresh.Bytes())
-		if v, took := warmGetValue(t, rb); v != "one" || took != 0 || len(o.requests()) != 1 {
-			t.Errorf("the second cache: Get = %q after %v and %d requests", v, took, len(o.requests()))
-		}
-		if va, vb := ra.Snapshot().Version, rb.Snapshot().Version; va != vb {
-			t.Errorf("versions %d and %d of one value", va, vb)
-		}
-		o.set(func(o *warmOrigin) { o.body = "two" })
-		time.Sleep(time.Minute)
-		storedRefresh(t, rb)
-		synctest.Wait()
-		if v, _ := ra.Peek(); string(v) != "one" {
-			t.Errorf("the first cache: Peek = %q, without a refresh", v)
-		}
-		if rec := warmGet(t, mem, warmURL); string(rec.Body) != "two" || rec.Version != rb.Snapshot().Version {
-			t.Errorf("stored %v", rec)
-		}
-		rc := register(t, newCache(t, opts...), warmURL, everfresh.Bytes())
-		if v, _ := warmGetValue(t, rc); v != "two" || rc.Snapshot().Version != rb.Snapshot().Version {
-			t.Errorf("a third cache: Get = %q", v)
-		}
-	})
-}
-
-// TestInvalidateDeletesRecordOfAnotherCache: the record that holds the invalidated value
-// goes, also if another process wrote it last, and one that holds another value stays.
-func TestInvalidateDeletesRecordOfAnotherCache(t *testing.T) {
-	for name, other := range map[string]string{"same value": "bad", "next value": "good"} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				mem := new(store.Memory)
-				o := newWarmOrigin("bad", "Cache-Control", "max-age=3600", "Etag", `"bad"`)
-				opts := []everfresh.CacheOption{everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0)}
-				a, b := newCache(t, opts...), newCache(t, opts...)
-				ra := register(t, a, warmURL, everfresh.Bytes())
-				warmGetValue(t, ra)
-				synctest.Wait()
-				rb := register(t, b, warmURL, everfresh.Bytes())
-				warmGetValue(t, rb)
-				o.set(func(o *warmOrigin) { o.body = other; o.header.Set("Etag", `"`+other+`"`) })
-				storedRefresh(t, rb)
-				synctest.Wait()
-				o.set(func(o *warmOrigin) { o.down = true })
-				time.Sleep(time.Second)
-				if err := ra.Invalidate(t.Context(), ra.Snapshot().Version); err != nil {
-					t.Fatal(err)
-				}
-				synctest.Wait()
-				rec := warmGet(t, mem, warmURL)
-				if other == "bad" && rec != nil {
-					t.Errorf("the invalidated value is still stored: %v", rec)
-				}
-				if other == "good" && (rec == nil || string(rec.Body) != "good") {
-					t.Errorf("stored %v, want the other cache's value", rec)
-				}
-			})
-		})
-	}
-}
-
-// TestStoreNotAskedAgain: the record is loaded once, also if there was none.
-func TestStoreNotAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := faulty()
-		o := newWarmOrigin("x")
-		c := newCache(t, everfresh.WithStorage(s), o.client())
-		r := register(t, c, warmURL, everfresh.Bytes())
-		warmGetValue(t, r)
-		storedRefresh(t, r)
-		if err := r.Invalidate(t.Context(), r.Snapshot().Version); err != nil {
-			t.Error(err)
-		}
-		warmGetValue(t, r)
-		if loads, _, _ := s.count(); loads != 1 {
-			t.Errorf("%d loads, want one", loads)
-		}
-	})
-}
-
-// TestStoredRecordHoldsWhatIsServed compares the record with the snapshot, field by field.
-func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Memory)
-		o := newWarmOrigin("tok 7200", "Cache-Control", "max-age=3600", "Content-Type", "text/plain", "Etag", `"e"`, "Date", "Sat, 01 Jan 2000 00:00:00 GMT")
-		c := newCache(t, everfresh.WithStorage(mem), o.client(), everfresh.WithJitter(0), everfresh.WithMaxStale(30*time.Minute))
-		r := register(t, c, warmURL, warmTokens)
-		if _, err := r.Get(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		check := func(when string, checked time.Time) {
-			synctest.Wait()
-			snap, rec := r.Snapshot(), warmGet(t, mem, warmURL)
-			want := &everfresh.Record{
-				Key: warmURL, Version: snap.Version, Status: 200, Header: o.header, Body: []byte("tok 7200"),
-				FetchedAt: snap.FetchedAt, CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil, ServeUntil: snap.ServeUntil,
-				ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
-			}
-			if d := recordDiff(rec, want); d != nil || !rec.CheckedAt.Equal(checked) {
-				t.Errorf("%s: %v differ:\n%v\n%v", when, d, fmt.Sprint(rec.Key, rec.Header, rec.FreshUntil, rec.ServeUntil, rec.ExpiresAt), fmt.Sprint(want.Key, want.Header, want.FreshUntil, want.ServeUntil, want.ExpiresAt))
-			}
-		}
-		start := time.Now()
-		check("after a 200", start)
-		time.Sleep(40 * time.Minute)
-		o.set(func(o *warmOrigin) {
-			o.header = http.Header{"Etag": {`"e"`}, "Cache-Control": {"max-age=60"}, "Date": {"Sat, 01 Jan 2000 00:40:00 GMT"}}
-		})
-		if err := r.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		o.set(func(o *warmOrigin) { o.header.Set("Content-Type", "text/plain") }) // stays from the 200
-		check("after a 304", start.Add(40*time.Minute))
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -20,15 +21,18 @@ import (
 	"time"
 
 	"github.com/everfresh-go/everfresh"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
 // stagedDemo is a demonstration in a bubble: exact, and over in no time. It writes to
 // the buffer.
 func stagedDemo(length time.Duration) (*demo, *bytes.Buffer) {
-	n := newPipeNet()
+	n := everfreshtest.NewNet()
 	var out bytes.Buffer
 	d := newDemo(console{stdout: &out, stderr: io.Discard, env: noEnv})
-	d.length, d.jitter, d.listen, d.client = length, 0, n.listen, n.client()
+	d.length, d.jitter = length, 0
+	d.listen = func(context.Context) (net.Listener, error) { return n, nil }
+	d.client = &http.Client{Transport: &http.Transport{DialContext: n.DialContext, DisableCompression: true}}
 	return d, &out
 }
 

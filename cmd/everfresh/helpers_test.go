@@ -7,11 +7,8 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/everfresh-go/everfresh"
@@ -65,60 +62,6 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s: (run with -update to accept)\n%s\nwant\n%s", name, got, want)
 	}
 }
-
-// A pipeNet is a network in memory, as a bubble of synctest needs one. It is a listener
-// and makes clients for it.
-type pipeNet struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipeNet() *pipeNet {
-	return &pipeNet{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (p *pipeNet) listen(context.Context) (net.Listener, error) { return p, nil }
-
-func (p *pipeNet) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: p.dial, DisableCompression: true}}
-}
-
-func (p *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// Accept implements net.Listener.
-func (p *pipeNet) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (p *pipeNet) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (*pipeNet) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "origin.test:80" }
 
 var errFull = errors.New("no space left")
 

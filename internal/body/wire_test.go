@@ -5,73 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/everfresh-go/everfresh/internal/body"
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
-
-// memNet is a listener whose connections are pipes, so that a server, a client
-// and all their waiting live in one synctest bubble.
-type memNet struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-	dials atomic.Int64
-}
-
-func (m *memNet) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memNet) Close() error {
-	m.once.Do(func() { close(m.done) })
-	return nil
-}
-
-func (m *memNet) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80} }
-
-func (m *memNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	m.dials.Add(1)
-	client, server := net.Pipe()
-	select {
-	case m.conns <- server:
-		return client, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // origin is a net/http server with the client that talks to it.
 type origin struct {
-	net    *memNet
+	net    *everfreshtest.Net
 	url    string
 	client *http.Client
 }
 
 func serve(t *testing.T, h http.HandlerFunc) *origin {
 	t.Helper()
-	m := &memNet{conns: make(chan net.Conn), done: make(chan struct{})}
+	m := everfreshtest.NewNet()
 	srv := httptest.NewUnstartedServer(h)
 	srv.Listener.Close()
 	srv.Listener = m
 	srv.Start()
-	tr := &http.Transport{DialContext: m.dial}
+	tr := &http.Transport{DialContext: m.DialContext}
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
 		srv.CloseClientConnections()
@@ -472,7 +433,7 @@ func TestReadKeepsOrDropsConnection(t *testing.T) {
 					}
 					synctest.Wait() // the transport puts the connection back on its own time
 				}
-				if got := o.net.dials.Load(); got != tt.dials {
+				if got := o.net.Dials(); got != tt.dials {
 					t.Errorf("%d dials, want %d", got, tt.dials)
 				}
 			})

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/filestore"
 	"github.com/everfresh-go/everfresh/store/sealed"
@@ -21,7 +22,7 @@ func TestConformance(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if places[place] == nil {
-			places[place] = &hooked{Storage: new(store.Memory)}
+			places[place] = &everfreshtest.Hooked{Storage: new(store.Memory)}
 		}
 		return sealed.New(places[place], keys)
 	})

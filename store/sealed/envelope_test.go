@@ -12,6 +12,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/sealed"
 )
@@ -146,7 +147,7 @@ func FuzzRecord(f *testing.F) {
 			sum := sha256.Sum256(slices.Concat(b, []byte(goldenName)))
 			b = append(bytes.Clone(b), sum[:]...)
 		}
-		inner := &hooked{load: func(_ context.Context, key string) (store.Item, error) {
+		inner := &everfreshtest.Hooked{LoadFunc: func(_ context.Context, key string) (store.Item, error) {
 			return store.Item{Key: key, Value: b, Version: "1"}, nil
 		}}
 		item, err := sealed.New(inner, keys).Load(t.Context(), "https://example.com/token")

@@ -1,7 +1,6 @@
 package sealed_test
 
 import (
-	"context"
 	"errors"
 	"iter"
 	"slices"
@@ -90,26 +89,4 @@ func listed(list iter.Seq2[store.Meta, error]) (keys []string, err error) {
 	}
 	slices.Sort(keys)
 	return keys, err
-}
-
-// hooked is a store that tells of calls before it makes them, and has no powers.
-type hooked struct {
-	store.Storage
-
-	load func(ctx context.Context, key string) (store.Item, error)
-	put  func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error)
-}
-
-func (h *hooked) Load(ctx context.Context, key string) (store.Item, error) {
-	if h.load != nil {
-		return h.load(ctx, key)
-	}
-	return h.Storage.Load(ctx, key)
-}
-
-func (h *hooked) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if h.put != nil {
-		return h.put(ctx, key, value, cond)
-	}
-	return h.Storage.Store(ctx, key, value, cond)
 }

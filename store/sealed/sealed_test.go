@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/sealed"
 )
@@ -137,14 +138,14 @@ func TestErrorsOfAnAEAD(t *testing.T) {
 
 func TestUnreadableRecordCanBeReplaced(t *testing.T) {
 	for what, err := range map[string]error{"damaged": store.ErrCorrupt, "encrypted": store.ErrKeyUnavailable} {
-		inner := &hooked{Storage: new(store.Memory)}
+		inner := &everfreshtest.Hooked{Storage: new(store.Memory)}
 		keys := newKeys(t)
 		put(t, sealed.New(inner, keys), "k", "old")
-		inner.load = func(context.Context, string) (store.Item, error) { return store.Item{}, err }
+		inner.LoadFunc = func(context.Context, string) (store.Item, error) { return store.Item{}, err }
 		if _, err := sealed.New(inner, keys).Store(t.Context(), "k", []byte("new"), store.Any()); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		inner.load = nil
+		inner.LoadFunc = nil
 		wantValue(t, sealed.New(inner, keys), "k", "new")
 	}
 }
@@ -198,12 +199,12 @@ func TestReplay(t *testing.T) {
 // TestLateLoadIsNoReplay: a Load that began before a Store may return what was there
 // then.
 func TestLateLoadIsNoReplay(t *testing.T) {
-	inner := &hooked{Storage: new(store.Memory)}
+	inner := &everfreshtest.Hooked{Storage: new(store.Memory)}
 	s := sealed.New(inner, newKeys(t))
 	put(t, s, "k", "old")
-	inner.load = func(ctx context.Context, key string) (store.Item, error) {
+	inner.LoadFunc = func(ctx context.Context, key string) (store.Item, error) {
 		item, err := inner.Storage.Load(ctx, key)
-		inner.load = nil
+		inner.LoadFunc = nil
 		_, errStore := s.Store(ctx, "k", []byte("new"), store.Any())
 		return item, errors.Join(err, errStore)
 	}
@@ -236,10 +237,10 @@ func TestProcessesShareAStore(t *testing.T) {
 // TestProcessesOverlap: another process writes between the first and the last step of a
 // Store. That Store comes later, so its position is higher.
 func TestProcessesOverlap(t *testing.T) {
-	inner, keys := &hooked{Storage: new(store.Memory)}, newKeys(t)
+	inner, keys := &everfreshtest.Hooked{Storage: new(store.Memory)}, newKeys(t)
 	a, b := sealed.New(inner, keys), sealed.New(inner, keys)
-	inner.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-		inner.put = nil
+	inner.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+		inner.StoreFunc = nil
 		if v, err := b.Store(ctx, "k", []byte("of b"), store.Any()); err != nil {
 			return v, err
 		}
@@ -329,14 +330,14 @@ func rekeyAll(t *testing.T, s *sealed.Store) {
 }
 
 func TestRekeyOverwritesNoWrite(t *testing.T) {
-	inner, old := &hooked{Storage: new(store.Memory)}, newKey("old")
+	inner, old := &everfreshtest.Hooked{Storage: new(store.Memory)}, newKey("old")
 	ring := ringOf(t, old)
 	s := sealed.New(inner, sealed.Keys{Names: sealed.NewSecret(), Records: ring})
 	put(t, s, "k", "first")
 	set(t, []*sealed.KeyRing{ring}, newKey("new"), old)
 
-	inner.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-		inner.put = nil
+	inner.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+		inner.StoreFunc = nil
 		// Between the Load and the Store of Rekey.
 		if v, err := s.Store(ctx, "k", []byte("of another process"), store.Any()); err != nil {
 			return v, err
@@ -427,7 +428,7 @@ func TestPowers(t *testing.T) {
 		t.Error("Close does not reach the inner store")
 	}
 
-	powerless := sealed.New(&hooked{Storage: inner}, newKeys(t))
+	powerless := sealed.New(&everfreshtest.Hooked{Storage: inner}, newKeys(t))
 	if _, ok := store.As[store.Pinger](powerless); ok {
 		t.Error("Ping although the inner store has none")
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/drivertest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/sqlstore"
 )
@@ -94,33 +94,9 @@ func TestForeignTable(t *testing.T) {
 	})
 }
 
-// TestPrefixes has those at whose end counting up is not so easy.
 func TestPrefixes(t *testing.T) {
 	onEach(t, "prefixes", func(t *testing.T, target target, opt sqlstore.Option) {
-		s := newStore(t, target.open(t), target.dialect, opt)
-		keys := []string{"", "a", "a\xff", "a\xff\xffb", "b", "\xc3", "\xc3\xa9", "\xc4", "\xfe\xff", "\xff", "\xff\xff"}
-		for _, key := range keys {
-			if _, err := s.Store(t.Context(), key, nil, store.Any()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, prefix := range append(keys, "\xfe", "\x00", strings.Repeat("\xff", 2000)) {
-			var want, got []string
-			for _, key := range keys {
-				if strings.HasPrefix(key, prefix) {
-					want = append(want, key)
-				}
-			}
-			for info, err := range s.List(t.Context(), prefix) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, info.Key)
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
-			}
-		}
+		drivertest.Prefixes(t, newStore(t, target.open(t), target.dialect, opt))
 	})
 }
 
@@ -129,16 +105,7 @@ func TestConditionsAreExact(t *testing.T) {
 	onEach(t, "exact", func(t *testing.T, target target, opt sqlstore.Option) {
 		s := newStore(t, target.open(t), target.dialect, opt)
 		version := put(t, s, "v")
-		for _, other := range []store.Version{"0" + version, "+" + version, version + " ", "-1", "0", "99999999999999999999", "x"} {
-			_, errStore := s.Store(t.Context(), "k", nil, store.IfVersion(other))
-			errDelete := s.Delete(t.Context(), "k", store.IfVersion(other))
-			for _, err := range []error{errStore, errDelete} {
-				var conflict *store.ConflictError
-				if !errors.As(err, &conflict) || conflict.Current != version {
-					t.Errorf("version %q: %v, want a conflict with %q", other, err, version)
-				}
-			}
-		}
+		drivertest.ExactConditions(t, s, "k", version, "0"+version, "+"+version, version+" ", "-1", "0", "99999999999999999999", "x")
 	})
 }
 

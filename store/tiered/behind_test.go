@@ -12,13 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/tiered"
 )
 
 // backLog is a back store that notes what is written to it, and fails if told to.
 type backLog struct {
-	hooked
+	everfreshtest.Hooked
 
 	mu       sync.Mutex
 	attempts int
@@ -27,14 +28,14 @@ type backLog struct {
 }
 
 func newBackLog() *backLog {
-	b := &backLog{hooked: hooked{Storage: new(store.Memory)}}
-	b.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	b := &backLog{Hooked: everfreshtest.Hooked{Storage: new(store.Memory)}}
+	b.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 		if err := b.note(key + "=" + string(value)); err != nil {
 			return "", err
 		}
 		return b.Storage.Store(ctx, key, value, cond)
 	}
-	b.remove = func(ctx context.Context, key string, cond store.Condition) error {
+	b.DeleteFunc = func(ctx context.Context, key string, cond store.Condition) error {
 		if err := b.note("-" + key); err != nil {
 			return err
 		}
@@ -135,8 +136,8 @@ func TestFailuresAreReportedAndRetried(t *testing.T) {
 func TestOneBadWriteStopsNoOther(t *testing.T) {
 	back := newBackLog()
 	s := tiered.New(back, tiered.WithWriteBehind(time.Hour, nil))
-	good := back.put
-	back.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	good := back.StoreFunc
+	back.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 		if key == "bad" {
 			return "", store.ErrTooLarge
 		}
@@ -160,14 +161,14 @@ func TestOneBadWriteStopsNoOther(t *testing.T) {
 
 func TestPanicOfTheBackStore(t *testing.T) {
 	back := newBackLog()
-	good := back.put
-	back.put = func(context.Context, string, []byte, store.Condition) (store.Version, error) { panic("secret") }
+	good := back.StoreFunc
+	back.StoreFunc = func(context.Context, string, []byte, store.Condition) (store.Version, error) { panic("secret") }
 	s := tiered.New(back, tiered.WithWriteBehind(time.Hour, nil))
 	put(t, s, "k", "v")
 	if err := s.Flush(t.Context()); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("Flush: %v, want an error without the panic's value", err)
 	}
-	back.put = good
+	back.StoreFunc = good
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -196,7 +197,7 @@ func TestCloseFlushes(t *testing.T) {
 func TestShutdownIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		back := newBackLog()
-		back.put = func(ctx context.Context, _ string, _ []byte, _ store.Condition) (store.Version, error) {
+		back.StoreFunc = func(ctx context.Context, _ string, _ []byte, _ store.Condition) (store.Version, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
 		}
@@ -224,8 +225,8 @@ func TestShutdownIsBounded(t *testing.T) {
 func TestFlushWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		back := newBackLog()
-		good, release := back.put, make(chan struct{})
-		back.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+		good, release := back.StoreFunc, make(chan struct{})
+		back.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 			<-release
 			return good(ctx, key, value, cond)
 		}
@@ -363,7 +364,7 @@ func TestConditionsOnWhatOnlyTheBackStoreHas(t *testing.T) {
 	if _, err := s.Store(t.Context(), "k", []byte("new"), store.IfAbsent()); err != nil {
 		t.Error(err)
 	}
-	back.load = func(context.Context, string) (store.Item, error) { return store.Item{}, store.ErrUnavailable }
+	back.LoadFunc = func(context.Context, string) (store.Item, error) { return store.Item{}, store.ErrUnavailable }
 	if _, err := s.Store(t.Context(), "unknown", nil, store.IfAbsent()); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Store of a key of which nothing is known: %v, want ErrUnavailable", err)
 	}
@@ -377,8 +378,8 @@ func TestWriteBesideAnInspection(t *testing.T) {
 		back := newBackLog()
 		s := tiered.New(back, tiered.WithWriteBehind(time.Hour, nil), tiered.WithMaxBytes(600))
 		defer s.Close()
-		back.load = func(ctx context.Context, key string) (store.Item, error) {
-			back.load = nil
+		back.LoadFunc = func(ctx context.Context, key string) (store.Item, error) {
+			back.LoadFunc = nil
 			item, err := back.Storage.Load(ctx, key)
 			_, errStore := s.Store(ctx, "k", []byte("first"), store.Any())
 			errFlush := s.Flush(ctx)

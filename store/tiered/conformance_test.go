@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/filestore"
 	"github.com/everfresh-go/everfresh/store/sealed"
@@ -22,7 +23,7 @@ func opener(wrap func(back store.Storage) store.Storage) func(*testing.T, string
 		mu.Lock()
 		defer mu.Unlock()
 		if places[place] == nil {
-			places[place] = &hooked{Storage: new(store.Memory)}
+			places[place] = &everfreshtest.Hooked{Storage: new(store.Memory)}
 		}
 		return wrap(places[place])
 	}

@@ -1,42 +1,11 @@
 package tiered_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
 	"github.com/everfresh-go/everfresh/store"
 )
-
-// hooked is a store that calls what it is given instead, and has no powers.
-type hooked struct {
-	store.Storage
-
-	load   func(ctx context.Context, key string) (store.Item, error)
-	put    func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error)
-	remove func(ctx context.Context, key string, cond store.Condition) error
-}
-
-func (h *hooked) Load(ctx context.Context, key string) (store.Item, error) {
-	if h.load != nil {
-		return h.load(ctx, key)
-	}
-	return h.Storage.Load(ctx, key)
-}
-
-func (h *hooked) Store(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-	if h.put != nil {
-		return h.put(ctx, key, value, cond)
-	}
-	return h.Storage.Store(ctx, key, value, cond)
-}
-
-func (h *hooked) Delete(ctx context.Context, key string, cond store.Condition) error {
-	if h.remove != nil {
-		return h.remove(ctx, key, cond)
-	}
-	return h.Storage.Delete(ctx, key, cond)
-}
 
 func put(t *testing.T, s store.Storage, key, value string) store.Version {
 	t.Helper()

@@ -10,15 +10,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/sealed"
 	"github.com/everfresh-go/everfresh/store/tiered"
 )
 
 // counted counts the Loads of a back store.
-func counted() (back *hooked, loads *int) {
-	back, loads = &hooked{Storage: new(store.Memory)}, new(int)
-	back.load = func(ctx context.Context, key string) (store.Item, error) {
+func counted() (back *everfreshtest.Hooked, loads *int) {
+	back, loads = &everfreshtest.Hooked{Storage: new(store.Memory)}, new(int)
+	back.LoadFunc = func(ctx context.Context, key string) (store.Item, error) {
 		*loads++
 		return back.Storage.Load(ctx, key)
 	}
@@ -61,10 +62,10 @@ func TestMaxAge(t *testing.T) {
 
 func TestFailedWriteLeavesNothingInMemory(t *testing.T) {
 	for _, took := range []bool{false, true} {
-		back := &hooked{Storage: new(store.Memory)}
+		back := &everfreshtest.Hooked{Storage: new(store.Memory)}
 		s := tiered.New(back)
 		put(t, s, "k", "old")
-		back.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+		back.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 			if took {
 				_, _ = back.Storage.Store(ctx, key, value, cond)
 			}
@@ -103,11 +104,11 @@ func TestBackStoreDecidesConditions(t *testing.T) {
 // Store has returned, if no one looks.
 func TestWriteBesideALoad(t *testing.T) {
 	for _, write := range []string{"new", ""} {
-		back := &hooked{Storage: new(store.Memory)}
+		back := &everfreshtest.Hooked{Storage: new(store.Memory)}
 		s := tiered.New(back)
 		put(t, back, "k", "old")
-		back.load = func(ctx context.Context, key string) (store.Item, error) {
-			back.load = nil
+		back.LoadFunc = func(ctx context.Context, key string) (store.Item, error) {
+			back.LoadFunc = nil
 			item, err := back.Storage.Load(ctx, key)
 			if write == "" {
 				return item, errors.Join(err, s.Delete(ctx, "k", store.Any()))
@@ -123,10 +124,10 @@ func TestWriteBesideALoad(t *testing.T) {
 // TestLoadBesideAWrite: the Load begins and ends while the back store is being written,
 // and reads what was there before.
 func TestLoadBesideAWrite(t *testing.T) {
-	back := &hooked{Storage: new(store.Memory)}
+	back := &everfreshtest.Hooked{Storage: new(store.Memory)}
 	s := tiered.New(back)
 	put(t, back, "k", "old")
-	back.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+	back.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
 		if item, err := s.Load(ctx, "k"); err != nil || string(item.Value) != "old" {
 			t.Errorf("Load = %q, %v", item.Value, err)
 		}
@@ -139,10 +140,10 @@ func TestLoadBesideAWrite(t *testing.T) {
 // TestWritesBesideEachOther: the first Store reaches the back store before the second,
 // and returns after it.
 func TestWritesBesideEachOther(t *testing.T) {
-	back := &hooked{Storage: new(store.Memory)}
+	back := &everfreshtest.Hooked{Storage: new(store.Memory)}
 	s := tiered.New(back)
-	back.put = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
-		back.put = nil
+	back.StoreFunc = func(ctx context.Context, key string, value []byte, cond store.Condition) (store.Version, error) {
+		back.StoreFunc = nil
 		v, err := back.Storage.Store(ctx, key, value, cond)
 		_, errSecond := s.Store(ctx, "k", []byte("second"), store.Any())
 		return v, errors.Join(err, errSecond)
@@ -208,7 +209,7 @@ func TestPowers(t *testing.T) {
 	for name, has := range map[string]bool{
 		"the back store":            has[*store.Memory](s),
 		"Rekey of a Memory":         has[store.Rekeyer](s),
-		"Ping of a store without":   has[store.Pinger](tiered.New(&hooked{Storage: back})),
+		"Ping of a store without":   has[store.Pinger](tiered.New(&everfreshtest.Hooked{Storage: back})),
 		"the back store of another": has[*sealed.Store](tiered.New(sealed.New(back, sealed.Keys{}))),
 	} {
 		if has {

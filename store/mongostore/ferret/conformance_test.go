@@ -3,11 +3,10 @@ package ferret_test
 import (
 	"testing"
 
+	"github.com/everfresh-go/everfresh/internal/drivertest"
 	"github.com/everfresh-go/everfresh/store"
 	"github.com/everfresh-go/everfresh/store/mongostore"
-	"github.com/everfresh-go/everfresh/store/sealed"
 	"github.com/everfresh-go/everfresh/store/storagetest"
-	"github.com/everfresh-go/everfresh/store/tiered"
 )
 
 // TestConformance has a client for each handle. The places are collections.
@@ -28,30 +27,20 @@ func TestCheck(t *testing.T) {
 
 // TestConformanceWrapped has the wrappers around the store.
 func TestConformanceWrapped(t *testing.T) {
-	ring, err := sealed.NewKeyRing(sealed.Key{ID: "1", Secret: sealed.NewSecret()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := sealed.Keys{Names: sealed.NewSecret(), Records: ring}
 	var slow []storagetest.Option
 	if raceDetector {
 		const reason = "minutes: FerretDB scans the collection for each conditional write, and sealed writes no others"
 		slow = append(slow, storagetest.Except("Concurrent", reason), storagetest.Except("ListWhileWriting", reason))
 	}
-	for name, tt := range map[string]struct {
-		wrap func(store.Storage) store.Storage
-		opts []storagetest.Option
-	}{
-		"sealed": {func(s store.Storage) store.Storage { return sealed.New(s, keys) }, slow},
-		"tiered": {func(s store.Storage) store.Storage { return tiered.New(s) }, []storagetest.Option{
-			storagetest.Except("TwoHandles", "writes of another handle are seen after WithMaxAge"),
-		}},
-	} {
+	for name, tt := range drivertest.Wrappers(t) {
+		if name == "sealed" {
+			tt.Options = slow
+		}
 		t.Run(name, func(t *testing.T) {
 			server := startServer(t)
 			storagetest.Run(t, func(t *testing.T, place string) store.Storage {
-				return tt.wrap(newStore(t, server.collection(t, place)))
-			}, tt.opts...)
+				return tt.Wrap(newStore(t, server.collection(t, place)))
+			}, tt.Options...)
 		})
 	}
 }

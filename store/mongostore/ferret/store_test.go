@@ -9,14 +9,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/everfresh-go/everfresh/internal/drivertest"
+	"github.com/everfresh-go/everfresh/store"
+	"github.com/everfresh-go/everfresh/store/mongostore"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
-
-	"github.com/everfresh-go/everfresh/store"
-	"github.com/everfresh-go/everfresh/store/mongostore"
 )
 
 // TestContention lets 64 writers of 8 clients race for one key, absent and present.
@@ -88,48 +88,16 @@ func document(key, value string) bson.D {
 	}
 }
 
-// TestPrefixes has those at whose end counting up is not so easy.
 func TestPrefixes(t *testing.T) {
-	s := newStore(t, startServer(t).collection(t, "prefixes"))
-	keys := []string{"", "a", "a\xff", "a\xff\xffb", "b", "\xc3", "\xc3\xa9", "\xc4", "\xfe\xff", "\xff", "\xff\xff"}
-	for _, key := range keys {
-		if _, err := s.Store(t.Context(), key, nil, store.Any()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, prefix := range append(keys, "\xfe", "\x00", strings.Repeat("\xff", 2000)) {
-		var want, got []string
-		for _, key := range keys {
-			if strings.HasPrefix(key, prefix) {
-				want = append(want, key)
-			}
-		}
-		for info, err := range s.List(t.Context(), prefix) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, info.Key)
-		}
-		if !slices.Equal(got, want) { // in this order
-			t.Errorf("prefix %.10q: List = %q, want %q", prefix, got, want)
-		}
-	}
+	drivertest.Prefixes(t, newStore(t, startServer(t).collection(t, "prefixes")))
 }
 
 // TestConditionsAreExact gives versions that are not the store's.
 func TestConditionsAreExact(t *testing.T) {
 	s := newStore(t, startServer(t).collection(t, "exact"))
 	version := put(t, s, "v")
-	for _, other := range []store.Version{version + " ", store.Version(strings.ToLower(string(version))), "$exists", "\xff", "\x00", version[:25]} {
-		_, errStore := s.Store(t.Context(), "k", nil, store.IfVersion(other))
-		errDelete := s.Delete(t.Context(), "k", store.IfVersion(other))
-		for _, err := range []error{errStore, errDelete} {
-			var conflict *store.ConflictError
-			if !errors.As(err, &conflict) || conflict.Current != version {
-				t.Errorf("version %q: %v, want a conflict with %q", other, err, version)
-			}
-		}
-	}
+	drivertest.ExactConditions(t, s, "k", version,
+		version+" ", store.Version(strings.ToLower(string(version))), "$exists", "\xff", "\x00", version[:25])
 	wantValue(t, s, "v")
 }
 

@@ -1,0 +1,2 @@
+// Package faults tests everfresh as a whole while origins, networks and processes fail.
+package faults
