@@ -119,14 +119,15 @@ func (c *Cache) prepare(e *entry, rawURL string, cfg *config, h handle) error {
 		key = rawURL
 	}
 	e.init(c.eng, key, c.sourceOf(rawURL, cfg), h)
+	// Without policies, the URL need not be parsed if it is a plain one.
+	if len(cfg.allow) == 0 && weburl.Plain(rawURL) {
+		return nil
+	}
 	u, err := weburl.Parse(rawURL)
 	if err != nil {
 		return fmt.Errorf("everfresh: register %q: %w: %w", e.name(), ErrNotAllowed, err)
 	}
-	if len(cfg.allow) > 0 { // Parse has checked all else
-		err = permit(u, cfg.allow)
-	}
-	if err != nil {
+	if err := permit(u, cfg.allow); err != nil {
 		return fmt.Errorf("everfresh: register %q: %w", e.name(), err)
 	}
 	return nil

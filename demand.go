@@ -3,7 +3,6 @@ package everfresh
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -83,10 +82,10 @@ func (g *engine) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, 
 	}
 	// Note who waits for whom, for the next callback that might close a cycle.
 	if asker != nil {
-		asker.waitsFor = append(asker.waitsFor, f)
+		asker.waitsFor = &waits{f, asker.waitsFor}
 	}
-	if f.done == nil {
-		f.done = make(chan struct{})
+	if f.result == nil {
+		f.result = &result{done: make(chan struct{})}
 	}
 	// Say what it must bring, and that a caller waits for it. A Refresh is never content
 	// with the stored record.
@@ -109,8 +108,8 @@ func (g *engine) joinLocked(e *entry, kind flightKind, asker *flight) (*flight, 
 func (g *engine) wait(ctx context.Context, f, asker *flight) error {
 	defer g.stopWaiting(asker, f)
 	select {
-	case <-f.done:
-		return f.err
+	case <-f.result.done:
+		return f.result.err
 	case <-ctx.Done():
 		return g.waitError(ctx, f.e)
 	}
@@ -127,8 +126,8 @@ func (g *engine) waitForValue(ctx context.Context, f, asker *flight) error {
 			return nil
 		}
 		select {
-		case <-f.done:
-			return f.err
+		case <-f.result.done:
+			return f.result.err
 		case <-ctx.Done():
 			return g.waitError(ctx, f.e)
 		case <-changed:
@@ -154,9 +153,7 @@ func (g *engine) stopWaiting(asker, f *flight) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(asker.waitsFor, f); i >= 0 {
-		asker.waitsFor = slices.Delete(asker.waitsFor, i, i+1)
-	}
+	asker.waitsFor = asker.waitsFor.without(f)
 }
 
 // waitError is the error of a wait that ctx ended. "Context deadline exceeded" alone would

@@ -271,7 +271,7 @@ func (g *engine) shutdown() {
 	go func() {
 		defer close(g.flushed) // close waits for it
 		for _, task := range parked {
-			task.Run() // writes a record; the task of a flight, which has ended, does nothing
+			task.Do.Run() // writes a record; the task of a flight, which has ended, does nothing
 		}
 	}()
 }

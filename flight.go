@@ -32,29 +32,51 @@ type flight struct {
 	// source is e.source when the flight starts. If e.source is another one later, the
 	// flight is superseded.
 	source *source
-	host   string // the origin of the registered URL
 
-	// done is closed when the flight has ended. It is made when a caller comes to wait; err
-	// is written before it is closed.
-	done chan struct{}
-	err  error
+	// result is made when the first caller comes to wait.
+	result *result
 
 	// What follows is guarded by engine.mu.
 
-	task      hostpool.Task // runs the present stage; in the pool only while phase is parked
-	stage     stageKind
-	phase     flightPhase
-	want      flightWant
-	priority  priority
-	next      *flight            // to follow this one; nil unless this is e.flight
-	waitsFor  []*flight          // flights that callbacks of this one wait for
-	cancel    context.CancelFunc // ends the present stage; nil before the first one runs
-	req       *http.Request      // what the build stage made
-	loadTimer *time.Timer        // cancels a slow load once a caller waits; nil before
+	task     hostpool.Task // runs the present stage; in the pool only while phase is parked
+	stage    stageKind
+	phase    flightPhase
+	want     flightWant
+	priority priority
 
 	invalidated bool // the value was invalidated during the fetch, so a 304 must not publish it
 	charged     bool // the limit of Newer paid for it
 	superseded  bool // it ended without a result, since its source was replaced; another flight follows
+
+	next      *flight            // to follow this one; nil unless this is e.flight
+	waitsFor  *waits             // flights that callbacks of this one wait for; nil if none
+	cancel    context.CancelFunc // ends the present stage; nil before the first one runs
+	req       *http.Request      // what the build stage made
+	loadTimer *time.Timer        // cancels a slow load once a caller waits; nil before
+}
+
+// A result is how a flight ended, for the callers that wait for it.
+type result struct {
+	done chan struct{} // closed when the flight has ended
+	err  error         // written before done is closed
+}
+
+// waits is a list of flights that another flight waits for.
+type waits struct {
+	on   *flight
+	next *waits
+}
+
+// without returns the list without one wait for f.
+func (w *waits) without(f *flight) *waits {
+	switch {
+	case w == nil:
+		return nil
+	case w.on == f:
+		return w.next
+	default:
+		return &waits{w.on, w.next.without(f)}
+	}
 }
 
 // A stageKind is what a flight does.
@@ -99,8 +121,8 @@ const (
 
 // A stagePlan says how a stage runs.
 type stagePlan struct {
-	queue string        // of the pool; empty: on the worker of the stage before
-	limit time.Duration // ends its context
+	queue func(*flight) string // of the pool; nil: it runs on the worker of the stage before
+	limit time.Duration        // ends its context
 	run   func(*stageRun)
 }
 
@@ -112,11 +134,11 @@ type stagePlan struct {
 func (f *flight) plan(stage stageKind) stagePlan {
 	switch stage {
 	case openStage:
-		return stagePlan{queue: loadQueue, limit: f.e.eng.keeper.loadTimeout(), run: (*stageRun).open}
+		return stagePlan{queue: (*flight).loadQueue, limit: f.e.eng.keeper.loadTimeout(), run: (*stageRun).open}
 	case buildStage:
-		return stagePlan{queue: "request " + f.host, limit: f.source.cfg.timeout, run: (*stageRun).build}
+		return stagePlan{queue: (*flight).requestQueue, limit: f.source.cfg.timeout, run: (*stageRun).build}
 	case fetchStage:
-		return stagePlan{queue: f.fetchHost(), limit: f.source.cfg.timeout, run: (*stageRun).fetch}
+		return stagePlan{queue: (*flight).fetchQueue, limit: f.source.cfg.timeout, run: (*stageRun).fetch}
 	case decodeStage: // within the time of the fetch
 		return stagePlan{run: (*stageRun).decode}
 	default:
@@ -124,14 +146,21 @@ func (f *flight) plan(stage stageKind) stagePlan {
 	}
 }
 
-// fetchHost returns the origin that f fetches from. A request function may have chosen
+func (f *flight) loadQueue() string    { return loadQueue }
+func (f *flight) requestQueue() string { return "request " + f.host() }
+
+// fetchQueue is named by the origin that f fetches from. A request function may have chosen
 // another one than that of the registered URL.
-func (f *flight) fetchHost() string {
+func (f *flight) fetchQueue() string {
 	if f.req != nil {
 		return weburl.Origin(f.req.URL)
 	}
-	return f.host
+	return f.host()
 }
+
+// host returns the origin of the registered URL. It is worked out when it is needed, as a
+// million flights may wait for their turn.
+func (f *flight) host() string { return hostOf(f.source.urlOf(f.e.key)) }
 
 // nextStage decides what f does after its present stage. r is that stage; nil before the
 // first. It is the only function that knows the order of stages, and it changes nothing. It
@@ -175,7 +204,7 @@ func (f *flight) requestStage() stageKind {
 func (g *engine) newFlightLocked(e *entry, want flightWant) *flight {
 	g.flights++
 	f := &flight{e: e, seq: g.flights, want: want}
-	f.task.Run = f.step
+	f.task.Do = (*stepper)(f)
 	return f
 }
 
@@ -192,7 +221,7 @@ func (g *engine) startLocked(e *entry, want flightWant) *flight {
 func (g *engine) startFlightLocked(e *entry, f *flight) {
 	// From now on it is the only one, and fetches from where the entry says now.
 	e.flight = f
-	f.source, f.host = e.source, hostOf(e.source.urlOf(e.key))
+	f.source = e.source
 	// A callback that waits for the entry to become ready holds a worker until then.
 	if e.waiters != nil && e.waiters.nested > 0 {
 		f.priority = bypassPool
@@ -227,7 +256,7 @@ func (g *engine) launchLocked(f *flight) {
 		placed = g.pool.Go(f.step)
 	} else {
 		f.phase = parked
-		placed = g.pool.Submit(f.plan(f.stage).queue, &f.task, f.priority == awaited)
+		placed = g.pool.Submit(f.plan(f.stage).queue(f), &f.task, f.priority == awaited)
 	}
 	if !placed { // the pool is closed
 		g.endLocked(f, fmt.Errorf("everfresh: %q: %w", f.e.name(), ErrClosed))
@@ -279,8 +308,8 @@ func (f *flight) dependsOn(target *flight) bool {
 		}
 	}
 	// So does one whose callback called Get.
-	for _, other := range f.waitsFor {
-		if other == target || other.dependsOn(target) {
+	for w := f.waitsFor; w != nil; w = w.next {
+		if w.on == target || w.on.dependsOn(target) {
 			return true
 		}
 	}
@@ -329,8 +358,14 @@ func (r *stageRun) Remark(err error) {
 	e.eng.reporter.report(&RefreshError{Key: e.name(), Op: "decode", Stale: e.serving(), Err: redactForeign(err)})
 }
 
+// A stepper is a flight as the pool has it.
+type stepper flight
+
+// Run implements hostpool.Runner.
+func (s *stepper) Run() { (*flight)(s).step() }
+
 // step runs the present stage of f on this goroutine, and those that follow on the same
-// worker. It is what the pool calls.
+// worker.
 func (f *flight) step() {
 	r, ok := f.e.eng.begin(f)
 	if !ok {
@@ -364,7 +399,7 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 	e := f.e
 	r := &stageRun{f: f, attempt: attempt{
 		hopPolicy: hopPolicy{allow: f.source.cfg.allow},
-		key:       e.key, host: f.host, source: f.source, info: e.info, current: e.holder.current(), maker: e.holder,
+		key:       e.key, host: f.host(), source: f.source, info: e.info, current: e.holder.current(), maker: e.holder,
 		refetch: e.refetch, failures: e.failures(), now: g.now, avoidReuse: g.avoidReuse, req: f.req,
 	}}
 	// Its context ends with its time, with the flight, and with the engine.
@@ -522,9 +557,10 @@ func (g *engine) endLocked(f *flight, err error) {
 		return
 	}
 	// Tell those who wait, and stop what runs.
-	f.phase, f.err = ended, err
-	if f.done != nil {
-		close(f.done)
+	f.phase = ended
+	if f.result != nil {
+		f.result.err = err
+		close(f.result.done)
 	}
 	if f.cancel != nil {
 		f.cancel()

@@ -187,7 +187,7 @@ func (k *keeper) save(rec *Record, owner saveOwner) {
 	}
 	// There is none. Make one, which works until it has nothing more to write.
 	s := &saver{keeper: k, key: rec.Key, owner: owner, next: rec}
-	s.task.Run = s.write
+	s.task.Do = s
 	k.savers[rec.Key] = s
 	k.pool.Submit(saveQueue, &s.task, false) // not refused: Close ends flights before the pool
 }
@@ -202,8 +202,9 @@ func (k *keeper) forget(key string) {
 	}
 }
 
-// write writes what there is to write, until there is nothing more. It runs on a worker.
-func (s *saver) write() {
+// Run implements hostpool.Runner. It writes what there is to write, until there is nothing
+// more.
+func (s *saver) Run() {
 	for {
 		rec, owner := s.take()
 		if rec == nil {

@@ -9,7 +9,7 @@ import (
 func BenchmarkAlone(b *testing.B) {
 	p := New(64, 4)
 	ran := make(chan struct{})
-	task := &Task{Run: func() { ran <- struct{}{} }}
+	task := &Task{Do: runFunc(func() { ran <- struct{}{} })}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Submit("host", task, false)
@@ -30,7 +30,7 @@ func BenchmarkBurst(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range tasks {
-				tasks[i].Run = func() {}
+				tasks[i].Do = runFunc(func() {})
 				p.Submit(names[i%hosts], &tasks[i], i%8 == 0)
 			}
 			if err := p.Wait(b.Context()); err != nil {
@@ -46,7 +46,7 @@ func BenchmarkParkAndTake(b *testing.B) {
 	release := make(chan struct{})
 	p.Submit("host", hang(release), false)
 	defer close(release)
-	task := &Task{Run: func() {}}
+	task := &Task{Do: runFunc(func() {})}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Submit("other", task, false)

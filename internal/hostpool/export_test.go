@@ -34,3 +34,8 @@ func (p *Pool) Loads() []Load {
 	}
 	return all
 }
+
+// A runFunc is a function that is a Runner.
+type runFunc func()
+
+func (f runFunc) Run() { f() }

@@ -124,10 +124,10 @@ type pair struct {
 
 func (pr *pair) submit(host string, queue int) {
 	id, end := len(pr.tasks), make(chan struct{})
-	task := &Task{Run: func() {
+	task := &Task{Do: runFunc(func() {
 		pr.started = append(pr.started, id) // at most one task starts in a step
 		<-end
-	}}
+	})}
 	pr.tasks, pr.ends = append(pr.tasks, task), append(pr.ends, end)
 	pr.pool.Submit(host, task, queue == 0)
 	pr.model.submit(job{id, host}, queue)

@@ -36,7 +36,7 @@ const (
 type Pool struct {
 	workers, perHost int // the limits, which never change
 
-	// mu guards the fields below, every hostQueue, and every Task except its Run.
+	// mu guards the fields below, every hostQueue, and every Task except its Do.
 	//
 	// Whenever mu is free, a queue has a turn only if all workers are busy: a call that
 	// brings a task or frees a slot also starts the task that this made ready. It is
@@ -63,15 +63,19 @@ type hostQueue struct {
 	turn [classes]node[hostQueue]
 }
 
+// A Runner does the work of a task. It is an interface so that the owner of a task can be
+// its Runner without an allocation; a method value would be one.
+type Runner interface{ Run() }
+
 // A Task is one unit of work. It belongs to the caller and may be a part of a larger
-// struct; with Run set, its zero value is ready for [Pool.Submit]. It must not be
+// struct; with Do set, its zero value is ready for [Pool.Submit]. It must not be
 // copied, nor submitted again while it is parked. Once it has started, has been taken
-// or was returned by [Pool.Close], it may be submitted again, even by its own Run.
+// or was returned by [Pool.Close], it may be submitted again, even by its own Do.
 type Task struct {
-	// Run does the work. It must not panic: the pool would still count its slots
+	// Do does the work. Its Run must not panic: the pool would still count its slots
 	// correctly, but it does not recover, since only the owner knows what state the
 	// panic has left.
-	Run func()
+	Do Runner
 
 	queue *hostQueue // where it is parked; nil if it is not parked
 	place node[Task] // its place in one of queue.tasks
@@ -87,7 +91,7 @@ func New(workers, perHost int) *Pool {
 	}
 }
 
-// Submit runs t.Run on a worker: at once, if a worker is free and the named host is
+// Submit runs t.Do on a worker: at once, if a worker is free and the named host is
 // below its limit, and otherwise when its turn comes. After Close it returns false and
 // does not accept the task. It panics if t is parked already.
 func (p *Pool) Submit(name string, t *Task, urgently bool) bool {
@@ -142,7 +146,7 @@ func (p *Pool) Take(t *Task) bool {
 }
 
 // Go runs f at once, on a goroutine of its own and outside the limits, but Wait waits
-// for it. After Close it returns false and does not run f. Like [Task].Run, f must not
+// for it. After Close it returns false and does not run f. Like [Task].Do, f must not
 // panic.
 func (p *Pool) Go(f func()) bool {
 	p.mu.Lock()
@@ -222,7 +226,7 @@ func (p *Pool) work(q *hostQueue, t *Task) {
 		}
 	}()
 	for t != nil {
-		t.Run()
+		t.Do.Run()
 		q, t = p.next(q)
 	}
 }

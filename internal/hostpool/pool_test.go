@@ -28,7 +28,7 @@ func (p *peak) exit() { p.now.Add(-1) }
 
 // hang returns a task that runs until release is closed.
 func hang(release <-chan struct{}) *Task {
-	return &Task{Run: func() { <-release }}
+	return &Task{Do: runFunc(func() { <-release })}
 }
 
 func submitTo(t *testing.T, p *Pool, name string, task *Task, urgently bool) {
@@ -68,14 +68,14 @@ func TestLimitsHoldUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				n := (g + i) % hosts
-				p.Submit(strconv.Itoa(n), &Task{Run: func() {
+				p.Submit(strconv.Itoa(n), &Task{Do: runFunc(func() {
 					all.enter()
 					byHost[n].enter()
 					runtime.Gosched()
 					byHost[n].exit()
 					all.exit()
 					ran.Add(1)
-				}}, i%5 == 0)
+				})}, i%5 == 0)
 			}
 		})
 	}
@@ -143,10 +143,10 @@ func TestUrgentOvertakesAll(t *testing.T) {
 					if i%2 == 1 {
 						host = strconv.Itoa(i)
 					}
-					submitTo(t, p, host, &Task{Run: func() { order = append(order, "patient") }}, false)
+					submitTo(t, p, host, &Task{Do: runFunc(func() { order = append(order, "patient") })}, false)
 				}
 				for _, s := range []string{"urgent 1", "urgent 2"} {
-					submitTo(t, p, name, &Task{Run: func() { order = append(order, s) }}, true)
+					submitTo(t, p, name, &Task{Do: runFunc(func() { order = append(order, s) })}, true)
 				}
 				close(release)
 				synctest.Wait()
@@ -168,14 +168,14 @@ func TestHungHostsDelayNoOther(t *testing.T) {
 		start := time.Now()
 		for i := range 100 {
 			var at time.Duration
-			submitTo(t, p, "alive", &Task{Run: func() { at = time.Since(start) }}, false)
+			submitTo(t, p, "alive", &Task{Do: runFunc(func() { at = time.Since(start) })}, false)
 			synctest.Wait()
 			if at != 0 || p.Stats().Running != 12 {
 				t.Fatalf("task %d ran after %v, want at once", i, at)
 			}
 		}
 		for range 100 {
-			submitTo(t, p, "slow", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+			submitTo(t, p, "slow", &Task{Do: runFunc(func() { time.Sleep(time.Second) })}, false)
 		}
 		time.Sleep(25*time.Second - 1)
 		if got := p.Stats().Parked - (3000 - 12); got != 0 {
@@ -200,7 +200,7 @@ func logged(t *testing.T, fill func(p *Pool, submit func(host, name string, urge
 		release := make(chan struct{})
 		submitTo(t, p, "blocker", hang(release), false)
 		fill(p, func(host, name string, urgently bool) *Task {
-			task := &Task{Run: func() { order = append(order, name) }}
+			task := &Task{Do: runFunc(func() { order = append(order, name) })}
 			submitTo(t, p, host, task, urgently)
 			return task
 		})
@@ -309,12 +309,12 @@ func TestTaskIsReusableOnceStarted(t *testing.T) {
 		p := New(1, 1)
 		ran := 0
 		task := &Task{}
-		task.Run = func() {
+		task.Do = runFunc(func() {
 			ran++
 			if ran < 5 {
 				p.Submit(strconv.Itoa(ran%2), task, ran == 2)
 			}
-		}
+		})
 		submitTo(t, p, "0", task, false)
 		synctest.Wait()
 		if ran != 5 {
@@ -329,7 +329,7 @@ func TestSubmitOfParkedTaskPanics(t *testing.T) {
 		p := New(1, 1)
 		release := make(chan struct{})
 		submitTo(t, p, "a", hang(release), false)
-		parked := &Task{Run: func() {}}
+		parked := &Task{Do: runFunc(func() {})}
 		submitTo(t, p, "a", parked, false)
 		func() {
 			defer func() {
@@ -372,7 +372,7 @@ func TestClose(t *testing.T) {
 		submitTo(t, p, "b", hang(release), false)
 		want := map[*Task]bool{}
 		for i := range 10 {
-			task := &Task{Run: func() { t.Error("a parked task ran after Close") }}
+			task := &Task{Do: runFunc(func() { t.Error("a parked task ran after Close") })}
 			submitTo(t, p, string(rune('a'+i%5)), task, i%3 == 0)
 			want[task] = true
 		}
@@ -392,7 +392,7 @@ func TestClose(t *testing.T) {
 		if again := p.Close(); again != nil {
 			t.Errorf("second Close() = %v, want nil", again)
 		}
-		if p.Submit("c", &Task{Run: func() {}}, true) || p.Go(func() {}) {
+		if p.Submit("c", &Task{Do: runFunc(func() {})}, true) || p.Go(func() {}) {
 			t.Error("Submit or Go = true after Close")
 		}
 		if got := p.Stats(); got != (Stats{Running: 2, Queues: 2}) {
@@ -414,7 +414,7 @@ func TestWait(t *testing.T) {
 			t.Errorf("Wait of a new pool: %v", err)
 		}
 		for range 3 {
-			submitTo(t, p, "a", &Task{Run: func() { time.Sleep(time.Second) }}, false)
+			submitTo(t, p, "a", &Task{Do: runFunc(func() { time.Sleep(time.Second) })}, false)
 		}
 		if !p.Go(func() { time.Sleep(5 * time.Second) }) {
 			t.Error("Go = false on an open pool")
@@ -445,7 +445,7 @@ func TestGoIsOutsideTheLimits(t *testing.T) {
 		for range 10 {
 			p.Go(func() { running.enter(); <-release })
 		}
-		submitTo(t, p, "a", &Task{Run: func() { running.enter(); <-release }}, false)
+		submitTo(t, p, "a", &Task{Do: runFunc(func() { running.enter(); <-release })}, false)
 		synctest.Wait()
 		if got := running.now.Load(); got != 11 {
 			t.Errorf("%d run, want 11", got)
@@ -460,7 +460,7 @@ func TestWorkersEnd(t *testing.T) {
 		p := New(64, 4)
 		before := runtime.NumGoroutine()
 		for i := range 1000 {
-			submitTo(t, p, strconv.Itoa(i%50), &Task{Run: func() { time.Sleep(time.Millisecond) }}, false)
+			submitTo(t, p, strconv.Itoa(i%50), &Task{Do: runFunc(func() { time.Sleep(time.Millisecond) })}, false)
 		}
 		if got := runtime.NumGoroutine() - before; got > 64 { // fewer, if one of an earlier test ends only now
 			t.Errorf("%d goroutines for 1000 tasks, want 64", got)
@@ -476,8 +476,8 @@ func TestAbortedRunFreesItsSlot(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := New(1, 1)
 			ran := false
-			submitTo(t, p, "a", &Task{Run: func() { time.Sleep(time.Nanosecond); runtime.Goexit() }}, false)
-			submitTo(t, p, "a", &Task{Run: func() { ran = true; runtime.Goexit() }}, false)
+			submitTo(t, p, "a", &Task{Do: runFunc(func() { time.Sleep(time.Nanosecond); runtime.Goexit() })}, false)
+			submitTo(t, p, "a", &Task{Do: runFunc(func() { ran = true; runtime.Goexit() })}, false)
 			p.Go(runtime.Goexit)
 			if err := p.Wait(t.Context()); err != nil || !ran {
 				t.Errorf("Wait = %v, next task ran: %t, want nil and true", err, ran)
@@ -490,10 +490,10 @@ func TestAbortedRunFreesItsSlot(t *testing.T) {
 			// The worker runs on the test's goroutine, the only place to recover.
 			p := New(1, 1)
 			p.running = 1
-			p.park(p.queueOf("a"), &Task{Run: func() { panic("oops") }}, patient)
+			p.park(p.queueOf("a"), &Task{Do: runFunc(func() { panic("oops") })}, patient)
 			q, task := p.pick()
 			ran := false
-			submitTo(t, p, "a", &Task{Run: func() { ran = true }}, false)
+			submitTo(t, p, "a", &Task{Do: runFunc(func() { ran = true })}, false)
 			func() {
 				defer func() {
 					if got := recover(); got != "oops" {
@@ -528,7 +528,7 @@ func TestEveryTaskEndsOnce(t *testing.T) {
 				for i := range each {
 					id := g*each + i
 					task := &Task{}
-					task.Run = func() { mu.Lock(); defer mu.Unlock(); fates[id].Add(1) }
+					task.Do = runFunc(func() { mu.Lock(); defer mu.Unlock(); fates[id].Add(1) })
 					ids.Store(task, id)
 					mu.Lock()
 					taken := p.Submit(strconv.Itoa(rnd.IntN(5)), task, rnd.IntN(4) == 0)

@@ -127,6 +127,13 @@ func PlainOrigin(raw string) (origin string, ok bool) {
 	return raw[:len(raw)-len(rest)+end], true
 }
 
+// Plain reports, without allocating, whether raw has a [PlainOrigin] and otherwise only a
+// path: [Parse] accepts it then. It may be false for other URLs that Parse accepts, too.
+func Plain(raw string) bool {
+	origin, ok := PlainOrigin(raw)
+	return ok && isPlainPath(raw[len(origin):])
+}
+
 // SameOrigin reports whether a and b have the same [Origin]. It is false for a URL that
 // has none, even compared with itself.
 func SameOrigin(a, b *url.URL) bool {

@@ -441,10 +441,32 @@ func TestPlainOrigin(t *testing.T) {
 		if got != want || ok != (want != "") {
 			t.Errorf("PlainOrigin(%q) = %q, %v; want %q", raw, got, ok, want)
 		}
+		if plain := Plain(raw); plain && (want == "" || strings.ContainsAny(raw[len(want):], "?#")) {
+			t.Errorf("%q is plain", raw)
+		}
 	}
 }
 
-// FuzzPlainOrigin: where there is a plain origin, it is the origin.
+func TestPlain(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"http://a.test":          true,
+		"https://a.test/b/c.%20": true,
+		"https://a.test:8443/":   true,
+		"https://a.test/%zz":     false,
+		"https://a.test/\x7f":    false,
+		"https://a.test/?b":      false,
+		"https://a.test/#b":      false,
+		"https://a.test:443/":    false,
+		"a.test/":                false,
+	} {
+		if got := Plain(raw); got != want {
+			t.Errorf("Plain(%q) = %v", raw, got)
+		}
+	}
+}
+
+// FuzzPlainOrigin: where there is a plain origin, it is the origin, and a plain URL is one
+// that Parse accepts.
 func FuzzPlainOrigin(f *testing.F) {
 	for _, raw := range []string{"http://a.test", "https://a.test:8443/x?y", "http://a.test:80", "https://u@a.test/", "http://a.test\\b"} {
 		f.Add(raw)
@@ -456,6 +478,9 @@ func FuzzPlainOrigin(f *testing.F) {
 		}
 		u, err := Parse(raw)
 		if err != nil {
+			if Plain(raw) {
+				t.Errorf("%q is plain, but refused: %v", raw, err)
+			}
 			return // refused whatever its origin
 		}
 		if want := Origin(u); got != want {
