@@ -34,8 +34,12 @@ func TestStatusTellsOfTheResource(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		at := begin.Add(time.Second) // what the answer took counts as its age
 		want := everfresh.Status{
-			Key: "name", Ready: true, Version: r.Snapshot().Version,
-			FetchedAt: at, CheckedAt: at, FreshUntil: begin.Add(time.Hour), ServeUntil: begin.Add(2 * time.Hour),
+			Key: "name", Ready: true,
+			Info: everfresh.Info{
+				Version: r.Snapshot().Version, FetchedAt: at,
+				CheckedAt: at, FreshUntil: begin.Add(time.Hour),
+				ServeUntil: begin.Add(2 * time.Hour),
+			},
 			Next: begin.Add(time.Hour), Code: 200, Bytes: 5, Freshness: "max-age", Lifetime: time.Hour, Age: time.Second,
 		}
 		wantStatus(t, r.Status(), want)

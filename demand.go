@@ -385,9 +385,7 @@ func (g *engine) status(e *entry) Status {
 	}
 	// What is known about the value, served or not.
 	if info := e.info; info != nil {
-		s.Version, s.Code, s.Bytes = info.version, int(info.code), int(info.size)
-		s.FetchedAt, s.CheckedAt = wallTime(info.fetchedAt), wallTime(info.checkedAt)
-		s.FreshUntil, s.ServeUntil = wallTime(info.freshUntil), wallTime(info.serveUntil)
+		s.Info, s.Code, s.Bytes = info.public(), int(info.code), int(info.size)
 		s.Freshness, s.Lifetime, s.Age = info.why.String(), info.lifetime, info.age
 	}
 	return s
@@ -401,9 +399,6 @@ func (g *engine) selected(e *entry, selects func(rec *Record, now time.Time) boo
 	if !e.serving() {
 		return 0, false
 	}
-	rec := Record{
-		Key: e.key, Priority: e.source.cfg.priority,
-		ServeUntil: wallTime(e.info.serveUntil), ExpiresAt: wallTime(e.info.expiresAt),
-	}
+	rec := Record{Key: e.key, Info: e.info.public(), Priority: e.source.cfg.priority}
 	return e.info.version, selects(&rec, g.now.wall())
 }

@@ -90,6 +90,14 @@ func (info *valueInfo) withError(err *RefreshError) *valueInfo {
 	return &failed
 }
 
+// public returns the part of info that users see.
+func (info *valueInfo) public() Info {
+	return Info{
+		Version: info.version, FetchedAt: wallTime(info.fetchedAt), CheckedAt: wallTime(info.checkedAt),
+		FreshUntil: wallTime(info.freshUntil), ServeUntil: wallTime(info.serveUntil), ExpiresAt: wallTime(info.expiresAt),
+	}
+}
+
 // lifetimeAfter returns the freshness after a confirmation: a 304 without freshness
 // fields leaves the stored ones in force (RFC 9111, section 3.2).
 func (out *outcome) lifetimeAfter(old *valueInfo, fresh rfc9111.Freshness) rfc9111.Freshness {

@@ -68,9 +68,13 @@ const originURL = "https://origin.test/data"
 func agedRecord(key, body string, age, life time.Duration) *everfresh.Record {
 	at := time.Now().Add(-age).Round(0)
 	return &everfresh.Record{
-		Key: key, Version: uint64(at.UnixNano()), Status: http.StatusOK, Body: []byte(body),
-		Header:    http.Header{"Etag": {`"` + body + `"`}, "Cache-Control": {fmt.Sprintf("max-age=%d", life/time.Second)}},
-		FetchedAt: at, CheckedAt: at, FreshUntil: at.Add(life),
+		Key: key,
+		Info: everfresh.Info{
+			Version: uint64(at.UnixNano()), FetchedAt: at,
+			CheckedAt: at, FreshUntil: at.Add(life),
+		},
+		Status: http.StatusOK, Body: []byte(body),
+		Header: http.Header{"Etag": {`"` + body + `"`}, "Cache-Control": {fmt.Sprintf("max-age=%d", life/time.Second)}},
 	}
 }
 

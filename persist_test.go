@@ -744,9 +744,13 @@ func TestStoredRecordHoldsWhatIsServed(t *testing.T) {
 			synctest.Wait()
 			snap, rec := r.Snapshot(), recordOf(t, mem, originURL)
 			want := &everfresh.Record{
-				Key: originURL, Version: snap.Version, Status: 200, Header: o.Header, Body: []byte("tok 7200"),
-				FetchedAt: snap.FetchedAt, CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil, ServeUntil: snap.ServeUntil,
-				ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
+				Key: originURL,
+				Info: everfresh.Info{
+					Version: snap.Version, FetchedAt: snap.FetchedAt,
+					CheckedAt: snap.CheckedAt, FreshUntil: snap.FreshUntil,
+					ServeUntil: snap.ServeUntil, ExpiresAt: time.Date(2000, 1, 1, 2, 0, 0, 0, time.UTC),
+				},
+				Status: 200, Header: o.Header, Body: []byte("tok 7200"),
 			}
 			if d := recordDiff(rec, want); d != nil || !rec.CheckedAt.Equal(checked) {
 				t.Errorf("%s: %v differ:\n%v\n%v", when, d, fmt.Sprint(rec.Key, rec.Header, rec.FreshUntil, rec.ServeUntil, rec.ExpiresAt), fmt.Sprint(want.Key, want.Header, want.FreshUntil, want.ServeUntil, want.ExpiresAt))

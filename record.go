@@ -29,9 +29,7 @@ func decodeStored(key string, data []byte) (*Record, error) {
 // nil. Fields that a newer release has added to it are kept.
 func recordOf(key string, cfg *config, info *valueInfo, out *outcome, last *Record) *Record {
 	rec := &Record{
-		Key: key, Version: info.version, Status: int(info.code), Header: out.recordHeaders(last), Body: out.body,
-		FetchedAt: wallTime(info.fetchedAt), CheckedAt: wallTime(info.checkedAt),
-		FreshUntil: wallTime(info.freshUntil), ServeUntil: wallTime(info.serveUntil), ExpiresAt: wallTime(info.expiresAt),
+		Key: key, Info: info.public(), Status: int(info.code), Header: out.recordHeaders(last), Body: out.body,
 		Priority: cfg.priority,
 	}
 	if last != nil {

@@ -38,16 +38,11 @@ const envelopeVersion = 1
 // to serve it, to validate it and to schedule its next refresh. A Record is
 // immutable. Its texts never show header values or the body.
 type Record struct {
-	Key       string      // of the resource
-	Version   uint64      // names the value
-	Status    int         // 200 or 203
-	Header    http.Header `json:"-"` // validators, dates and Content-Type; nothing else
-	Body      []byte      `json:"-"` // decoded from its content coding
-	FetchedAt time.Time   // when the body was received
-	CheckedAt time.Time   // when the origin last confirmed it
-	// FreshUntil is the end of its freshness, and ServeUntil when it must no longer be
-	// served (zero: no limit). ExpiresAt is the value's own expiry (zero: it has none).
-	FreshUntil, ServeUntil, ExpiresAt time.Time
+	Key string // of the resource
+	Info
+	Status int         // 200 or 203
+	Header http.Header `json:"-"` // validators, dates and Content-Type; nothing else
+	Body   []byte      `json:"-"` // decoded from its content coding
 	// Failures counts the refreshes that have failed in a row since CheckedAt, and
 	// NotBefore is when the next may start (zero: at once), so that a restart does not
 	// hammer an origin that fails.
@@ -73,7 +68,8 @@ func recordHeaders(h http.Header) http.Header {
 	return headers
 }
 
-// recordHeader is the JSON form of a Record without its body.
+// recordHeader is the JSON form of a Record without its body. It repeats the fields of Info,
+// since what is stored must not change with the API.
 type recordHeader struct {
 	Schema     int       `json:"schema"`
 	Key        rawText   `json:"key"`
@@ -233,9 +229,11 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("decode record: %w: header has another form", store.ErrCorrupt)
 	}
 	*r = Record{
-		Key: string(h.Key), Version: h.Version, Status: h.Status, Header: h.Header.header(), Body: bytes.Clone(payload),
-		FetchedAt: h.FetchedAt, CheckedAt: h.CheckedAt, FreshUntil: h.FreshUntil,
-		ServeUntil: h.ServeUntil, ExpiresAt: h.ExpiresAt,
+		Key: string(h.Key), Status: h.Status, Header: h.Header.header(), Body: bytes.Clone(payload),
+		Info: Info{
+			Version: h.Version, FetchedAt: h.FetchedAt, CheckedAt: h.CheckedAt,
+			FreshUntil: h.FreshUntil, ServeUntil: h.ServeUntil, ExpiresAt: h.ExpiresAt,
+		},
 		Failures: h.Failures, NotBefore: h.NotBefore, Priority: h.Priority, unknown: unknownFields(header),
 	}
 	return nil

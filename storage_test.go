@@ -39,15 +39,18 @@ const goldenBytes = "EVFR\x01\x00\x00\x01\xa7" +
 // goldenRecord is the record in goldenBytes. What it holds may only grow.
 func goldenRecord() *everfresh.Record {
 	return &everfresh.Record{
-		Key: "issuer keys", Version: 1764000000123456789, Status: http.StatusOK,
+		Key: "issuer keys",
+		Info: everfresh.Info{
+			Version: 1764000000123456789, FetchedAt: time.Date(2025, 11, 24, 16, 0, 0, 123456789, time.UTC),
+			CheckedAt: time.Date(2025, 11, 24, 17, 0, 0, 0, time.UTC), FreshUntil: time.Date(2025, 11, 24, 17, 10, 0, 0, time.UTC),
+			ServeUntil: time.Date(2025, 11, 24, 18, 0, 0, 0, time.UTC), ExpiresAt: time.Date(2025, 11, 25, 0, 0, 0, 0, time.UTC),
+		},
+		Status: http.StatusOK,
 		Header: http.Header{
 			"Etag": {`"v1"`}, "Last-Modified": {"Mon, 24 Nov 2025 15:00:00 GMT"},
 			"Cache-Control": {"max-age=600", "public"}, "Content-Type": {"application/json"},
 		},
-		Body:      []byte(`{"keys":[]}` + "\x00\xff\n"),
-		FetchedAt: time.Date(2025, 11, 24, 16, 0, 0, 123456789, time.UTC),
-		CheckedAt: time.Date(2025, 11, 24, 17, 0, 0, 0, time.UTC), FreshUntil: time.Date(2025, 11, 24, 17, 10, 0, 0, time.UTC),
-		ServeUntil: time.Date(2025, 11, 24, 18, 0, 0, 0, time.UTC), ExpiresAt: time.Date(2025, 11, 25, 0, 0, 0, 0, time.UTC),
+		Body: []byte(`{"keys":[]}` + "\x00\xff\n"),
 	}
 }
 
@@ -137,26 +140,26 @@ func TestRecordRoundTrip(t *testing.T) {
 		"zero":   {},
 		"golden": goldenRecord(),
 		"no bounds": {
-			Key: "k", Version: 1, Status: 200, Body: []byte("x"), FetchedAt: at, CheckedAt: at, FreshUntil: at,
+			Key: "k", Info: everfresh.Info{Version: 1, FetchedAt: at, CheckedAt: at, FreshUntil: at}, Status: 200, Body: []byte("x"),
 		},
 		"empty body":      {Key: "k", Status: 203, Body: []byte{}},
 		"large body":      {Key: "k", Body: bytes.Repeat([]byte("body "), 1<<18)},
 		"body of records": {Key: "k", Body: recordBytes(t, goldenRecord())},
-		"largest version": {Key: "k", Version: math.MaxUint64},
+		"largest version": {Key: "k", Info: everfresh.Info{Version: math.MaxUint64}},
 		"odd keys":        {Key: "\"<>&\\\n\r\t\x00 \u2028 ключ 鍵 \U0001F511"},
 		"long key":        {Key: "https://a.test/?q=" + strings.Repeat("q", 1<<16)},
 		"odd header": {Header: http.Header{
 			"Etag": {`W/"<&>\\"`, ""}, "lower": {"kept as it is"},
 		}},
-		"far times": {FetchedAt: time.Unix(0, math.MinInt64).UTC(), FreshUntil: time.Unix(0, math.MaxInt64).UTC()},
+		"far times": {Info: everfresh.Info{FetchedAt: time.Unix(0, math.MinInt64).UTC(), FreshUntil: time.Unix(0, math.MaxInt64).UTC()}},
 		"other zone": {
-			FetchedAt: at.In(time.FixedZone("", 9*3600)), CheckedAt: at.In(time.FixedZone("", -12*3600+1800)),
+			Info: everfresh.Info{FetchedAt: at.In(time.FixedZone("", 9*3600)), CheckedAt: at.In(time.FixedZone("", -12*3600+1800))},
 		},
 	}
 	for name, rec := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := recordBytes(t, rec)
-			got := everfresh.Record{Key: "old", Version: 9, Header: http.Header{"Old": {"1"}}, ExpiresAt: at}
+			got := everfresh.Record{Key: "old", Info: everfresh.Info{Version: 9, ExpiresAt: at}, Header: http.Header{"Old": {"1"}}}
 			if err := got.UnmarshalBinary(b); err != nil {
 				t.Fatal(err)
 			}
@@ -397,7 +400,7 @@ func TestRecordEncodingRefusesHugeHeader(t *testing.T) {
 	if _, err := rec.MarshalBinary(); !errors.Is(err, store.ErrTooLarge) {
 		t.Errorf("err = %v, want ErrTooLarge", err)
 	}
-	if _, err := (&everfresh.Record{FetchedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}).MarshalBinary(); err == nil {
+	if _, err := (&everfresh.Record{Info: everfresh.Info{FetchedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}).MarshalBinary(); err == nil {
 		t.Error("a year of five digits was encoded")
 	}
 }
@@ -423,7 +426,7 @@ func TestRecordDoesNotAliasInput(t *testing.T) {
 
 func TestRecordTextsShowNothing(t *testing.T) {
 	const canary = "s3cr3t"
-	rec := &everfresh.Record{Key: "k", Header: http.Header{"Etag": {canary}}, Body: []byte(canary), Version: 7}
+	rec := &everfresh.Record{Key: "k", Header: http.Header{"Etag": {canary}}, Body: []byte(canary), Info: everfresh.Info{Version: 7}}
 	var decoded everfresh.Record // holds unknown fields, too
 	header := `{"schema":1,"key":"k","version":7,"header":{"Etag":["` + canary + `"]},"new":"` + canary + `"}`
 	if err := decoded.UnmarshalBinary(recordEnvelope([]byte(header), []byte(canary))); err != nil {
@@ -483,9 +486,14 @@ func FuzzRecord(f *testing.F) {
 		fuzzDecode(t, recordEnvelope(raw, body))
 		at := time.Unix(0, nanos)
 		rec := &everfresh.Record{
-			Key: strings.ToValidUTF8(key, "?"), Version: version, Status: int(int16(nanos)), Body: body,
-			Header:    http.Header{"Etag": {strings.ToValidUTF8(key, "?"), ""}},
-			FetchedAt: at, CheckedAt: at.Add(1), FreshUntil: at.Add(-1), ServeUntil: at, ExpiresAt: at,
+			Key: strings.ToValidUTF8(key, "?"),
+			Info: everfresh.Info{
+				Version: version, FetchedAt: at,
+				CheckedAt: at.Add(1), FreshUntil: at.Add(-1),
+				ServeUntil: at, ExpiresAt: at,
+			},
+			Status: int(int16(nanos)), Body: body,
+			Header: http.Header{"Etag": {strings.ToValidUTF8(key, "?"), ""}},
 		}
 		b, err := rec.MarshalBinary()
 		if errors.Is(err, store.ErrTooLarge) {

@@ -67,9 +67,9 @@ func TestState(t *testing.T) {
 	}{
 		{waiting, everfresh.Status{}},
 		{waiting, everfresh.Status{Fetching: true}},
-		{refreshing, everfresh.Status{Ready: true, Fetching: true, FreshUntil: earlier}},
-		{fresh, everfresh.Status{Ready: true, FreshUntil: later}},
-		{stale, everfresh.Status{Ready: true, FreshUntil: earlier}},
+		{refreshing, everfresh.Status{Ready: true, Fetching: true, Info: everfresh.Info{FreshUntil: earlier}}},
+		{fresh, everfresh.Status{Ready: true, Info: everfresh.Info{FreshUntil: later}}},
+		{stale, everfresh.Status{Ready: true, Info: everfresh.Info{FreshUntil: earlier}}},
 	} {
 		if got := stateOf(tt.st, now); got != tt.want {
 			t.Errorf("%+v: got %s, want %s", tt.st, got, tt.want)
@@ -83,7 +83,7 @@ func TestState(t *testing.T) {
 func TestBar(t *testing.T) {
 	checked := time.Unix(1000, 0)
 	v := liveView{bars: [2]string{"=", "-"}}
-	st := everfresh.Status{CheckedAt: checked, FreshUntil: checked.Add(10 * time.Second)}
+	st := everfresh.Status{Info: everfresh.Info{CheckedAt: checked, FreshUntil: checked.Add(10 * time.Second)}}
 	for after, want := range map[time.Duration]string{
 		-time.Second: "==========", 0: "==========", 3 * time.Second: "=======---",
 		9900 * time.Millisecond: "----------", time.Minute: "----------",

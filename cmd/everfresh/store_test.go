@@ -132,7 +132,7 @@ func TestServedUntil(t *testing.T) {
 	for _, tt := range []struct{ serve, end, want time.Time }{
 		{}, {early, late, early}, {late, early, early}, {early, time.Time{}, early}, {time.Time{}, late, late},
 	} {
-		if got := servedUntil(&everfresh.Record{ServeUntil: tt.serve, ExpiresAt: tt.end}); !got.Equal(tt.want) {
+		if got := servedUntil(&everfresh.Record{Info: everfresh.Info{ServeUntil: tt.serve, ExpiresAt: tt.end}}); !got.Equal(tt.want) {
 			t.Errorf("%v and %v: got %v", tt.serve, tt.end, got)
 		}
 	}

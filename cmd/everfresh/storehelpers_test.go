@@ -97,8 +97,8 @@ func addStale(t *testing.T, dir string) {
 	t.Helper()
 	past := time.Now().Add(-24 * time.Hour)
 	rec := everfresh.Record{
-		Key: "old", Version: 7, Status: 200, Body: []byte("1"), FetchedAt: past, CheckedAt: past, FreshUntil: past,
-		ServeUntil: past, Failures: 3, NotBefore: past,
+		Key: "old", Info: everfresh.Info{Version: 7, FetchedAt: past, CheckedAt: past, FreshUntil: past, ServeUntil: past}, Status: 200, Body: []byte("1"),
+		Failures: 3, NotBefore: past,
 	}
 	b, err := rec.MarshalBinary()
 	if err != nil {

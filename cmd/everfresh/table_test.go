@@ -17,14 +17,14 @@ func sampleFrame() *tableFrame {
 	failed := &everfresh.RefreshError{Op: "fetch", Err: errors.New("unexpected status 503 Service\x1bUnavailable")}
 	list := []entry{
 		{"https://a.example/keys", "https://a.example", "304", everfresh.Status{
-			Ready: true, CheckedAt: now.Add(-12 * time.Second), FreshUntil: now.Add(time.Minute), Next: now.Add(48 * time.Second),
+			Ready: true, Info: everfresh.Info{CheckedAt: now.Add(-12 * time.Second), FreshUntil: now.Add(time.Minute)}, Next: now.Add(48 * time.Second),
 			Bytes: 1234, Freshness: "max-age",
 		}},
 		{"https://a.example/a/long/way/to/the/settings.json?key=…", "https://a.example", "200", everfresh.Status{
-			Ready: true, Fetching: true, CheckedAt: now.Add(-3 * time.Hour), FreshUntil: now, Bytes: 5_200_000,
+			Ready: true, Fetching: true, Info: everfresh.Info{CheckedAt: now.Add(-3 * time.Hour), FreshUntil: now}, Bytes: 5_200_000,
 		}},
 		{"https://b.example:8443/feed", "https://b.example:8443", "503", everfresh.Status{
-			Ready: true, CheckedAt: now.Add(-7 * time.Minute), FreshUntil: now.Add(-time.Minute), Next: now.Add(2 * time.Second),
+			Ready: true, Info: everfresh.Info{CheckedAt: now.Add(-7 * time.Minute), FreshUntil: now.Add(-time.Minute)}, Next: now.Add(2 * time.Second),
 			Failures: 3, Err: failed,
 		}},
 		{"https://b.example:8443/new", "https://b.example:8443", "", everfresh.Status{Fetching: true}},

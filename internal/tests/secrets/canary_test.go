@@ -755,7 +755,7 @@ func canaryEnvelope(header string) []byte {
 }
 
 func canaryStorages() []canaryCase {
-	record := everfresh.Record{Key: canary, Version: 1, Status: 200, Header: http.Header{"Etag": {canary}}, Body: []byte(canary)}
+	record := everfresh.Record{Key: canary, Info: everfresh.Info{Version: 1}, Status: 200, Header: http.Header{"Etag": {canary}}, Body: []byte(canary)}
 	other, err := record.MarshalBinary()
 	if err != nil {
 		panic(err)
@@ -877,7 +877,7 @@ func TestCanaryInAFieldName(t *testing.T) {
 // A record's texts show neither header values nor the body, whether it is formatted by
 // its pointer or not.
 func TestCanaryInRecord(t *testing.T) {
-	rec := everfresh.Record{Key: "the key", Version: 1, Status: 200, Header: http.Header{"Etag": {canary}}, Body: []byte(canary)}
+	rec := everfresh.Record{Key: "the key", Info: everfresh.Info{Version: 1}, Status: 200, Header: http.Header{"Etag": {canary}}, Body: []byte(canary)}
 	t.Run("pointer", func(t *testing.T) {
 		book := newCanaryBook()
 		book.value("record", &rec)
