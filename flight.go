@@ -10,7 +10,6 @@ import (
 	"github.com/everfresh-go/everfresh/internal/hostpool"
 	"github.com/everfresh-go/everfresh/internal/refreshctx"
 	"github.com/everfresh-go/everfresh/internal/weburl"
-	"github.com/everfresh-go/everfresh/store"
 )
 
 // A flight is one refresh of one entry, from being queued to its result. The engine owns
@@ -320,72 +319,6 @@ func (f *flight) dependsOn(target *flight) bool {
 // a call that is made now.
 func (f *flight) sent() bool { return f.stage >= fetchStage && f.phase >= running }
 
-// A stageRun is one stage of a flight that runs, and a decode stage after it on the same
-// worker. It is the attempt that does the work, and the flight that it is done for. The
-// context of its callbacks holds it, which is how a nested Get finds out who is asking.
-type stageRun struct {
-	attempt
-	f      *flight
-	run    func(*stageRun) // does the stage
-	load   loadResult      // of the open stage
-	served bool            // the record that the open stage loaded is served
-}
-
-// A loadResult is the result of a storage load.
-type loadResult struct {
-	record  *Record // nil if there is none, or it is damaged
-	version store.Version
-	value   any
-	err     error
-}
-
-// suffices reports whether the flight has what it wants after the open stage.
-func (r *stageRun) suffices() bool {
-	return r.f.want == wantLoad || r.f.want == wantValue && r.served
-}
-
-// flightOf returns the flight in whose callback ctx is used, or nil.
-func flightOf(ctx context.Context) *flight {
-	if r, ok := ctx.Value(refreshctx.Key{}).(*stageRun); ok {
-		return r.f
-	}
-	return nil
-}
-
-// Remark implements refreshctx.Refresh.
-func (r *stageRun) Remark(err error) {
-	e := r.f.e
-	e.eng.reporter.report(&RefreshError{Key: e.name(), Op: "decode", Stale: e.serving(), Err: redactForeign(err)})
-}
-
-// A stepper is a flight as the pool has it.
-type stepper flight
-
-// Run implements hostpool.Runner.
-func (s *stepper) Run() { (*flight)(s).step() }
-
-// step runs the present stage of f on this goroutine, and those that follow on the same
-// worker.
-func (f *flight) step() {
-	r, ok := f.e.eng.begin(f)
-	if !ok {
-		return
-	}
-	defer r.release()
-	for r.runStage() {
-	}
-}
-
-// runStage runs the present stage. It reports whether the next one runs here, too.
-func (r *stageRun) runStage() (again bool) {
-	defer func() { // deferred, since a callback may end its goroutine
-		r.finish()
-		again = r.f.e.eng.advance(r)
-	}()
-	r.run(r)
-	return again
-}
-
 // begin marks the present stage of f as running, and gives it a copy of what it needs. It
 // returns false if f has ended.
 func (g *engine) begin(f *flight) (*stageRun, bool) {
@@ -408,35 +341,6 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 	r.ctx, r.release = context.WithTimeout(context.WithValue(g.ctx, refreshctx.Key{}, r), p.limit)
 	f.cancel = r.release
 	return r, true
-}
-
-// open is the stage that loads the stored record and makes its value.
-func (r *stageRun) open() {
-	// Load. That there is no record is no error.
-	keeper, key := r.f.e.eng.keeper, r.key
-	r.load.err = errCallbackEnded
-	item, err := keeper.load(r.ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		r.load.err = nil
-		return
-	}
-	if err != nil {
-		r.load.err = err
-		return
-	}
-	// Decode. A damaged record is kept for inspection, and the value is fetched.
-	rec, err := decodeStored(key, item.Value)
-	if errors.Is(err, store.ErrCorrupt) {
-		r.load.err = errors.Join(err, keeper.quarantine(r.ctx, key, item.Value))
-		return
-	}
-	if err != nil {
-		r.load.err = err
-		return
-	}
-	// Make the value, as for an answer of the origin.
-	r.load.record, r.load.version = rec, item.Version
-	r.load.value, r.load.err = r.decodeRecord(rec)
 }
 
 // advance brings f on after a stage: it decides what follows, and has that run. It reports
@@ -476,23 +380,6 @@ func (g *engine) advance(r *stageRun) (again bool) {
 		g.launchLocked(f)
 	}
 	return false
-}
-
-// finish completes the result of a stage after its callbacks. A load that failed is
-// reported; the flight goes on without the storage.
-func (r *stageRun) finish() {
-	r.attempt.finish()
-	if r.f.stage != openStage {
-		return
-	}
-	late := r.load.err != nil && r.ctx.Err() != nil
-	if late {
-		r.load.err = fmt.Errorf("the storage did not answer in time: %w", r.load.err)
-	}
-	r.f.e.eng.keeper.noteLoad(late)
-	if r.load.err != nil {
-		r.f.e.storageFailed("load", r.load.err)
-	}
 }
 
 // adoptLocked takes over what the open stage loaded. From now on the record counts as
