@@ -19,8 +19,8 @@ import (
 // decodes. It has a copy of what it needs of its entry, as the entry was when the stage
 // began, and its result is out. It takes no lock and changes nothing of the entry.
 //
-// The context of the callbacks holds the attempt, so that packages of this module can speak
-// with the refresh; see package refreshctx.
+// The context of the callbacks holds it, as a part of its stageRun, so that packages of this
+// module can speak with the refresh; see package refreshctx.
 type attempt struct {
 	// hopPolicy says which URLs the request may go to, and what may go with it.
 	hopPolicy
@@ -73,7 +73,7 @@ func (a *attempt) guard(step func() error) {
 // registered one did.
 func (a *attempt) build() {
 	a.start("request")
-	a.out.received = a.out.sent
+	a.out.received = a.out.sent // no answer comes, so an event of a failure has no duration
 	a.guard(func() error {
 		req, err := a.source.cfg.request(a.ctx, a.maker.snapshotAny())
 		if err == nil && req == nil {
@@ -337,8 +337,8 @@ func (a *attempt) distrustConn(err error) {
 // drainTime bounds how long an answer whose body is not needed may keep its worker.
 const drainTime = time.Second
 
-// drain reads what little a response without use may hold, so that its connection can
-// be used again. If that takes too long, the exchange ends.
+// drain reads the little that a response whose body is not needed may hold, so that its
+// connection can be used again. If that takes too long, the exchange ends.
 func (a *attempt) drain(resp *http.Response) {
 	if resp.Body == nil || resp.Body == http.NoBody {
 		return

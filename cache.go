@@ -52,8 +52,8 @@ func NewCache(ctx context.Context, opts ...CacheOption) *Cache {
 // says otherwise.
 //
 // The error is [ErrRegistered] if the key is taken, [ErrNotAllowed] if the URL is
-// invalid or refused by [WithAllow], [ErrClosed] after Close, or says which option is
-// invalid.
+// invalid or refused by [WithAllow], or [ErrClosed] after Close. Any other error names an
+// invalid option.
 func Register[T any](c *Cache, rawURL string, decode Decoder[T], opts ...RegisterOption) (*Resource[T], error) {
 	if decode == nil {
 		return nil, errors.New("everfresh: register: nil decoder")
@@ -89,17 +89,17 @@ func Lookup[T any](c *Cache, key string) (*Resource[T], error) {
 	if r, ok := any(found.untyped).(*Resource[T]); ok && r != nil {
 		return r, nil
 	}
-	return nil, fmt.Errorf("everfresh: lookup %q: %w as another type than %T", found.name(), ErrRegistered, (*Resource[T])(nil))
+	return nil, fmt.Errorf("everfresh: lookup %q: %w with a type other than %T", found.name(), ErrRegistered, (*Resource[T])(nil))
 }
 
 // Register adds the resource at rawURL to the untyped API. It does not wait for the
 // network; the first [Cache.Get] fetches, unless [WithPrefetch] says otherwise.
 //
 // Registering an untyped key again replaces its options and keeps its value; the
-// resource is refreshed at once, and its next answer is transformed even if the bytes are
-// the same. The error is [ErrRegistered] if the key belongs to a typed resource,
-// [ErrNotAllowed] if the URL is invalid or refused by [WithAllow], [ErrClosed] after
-// Close, or says which option is invalid.
+// resource is refreshed at once if it was ever asked for, and its next answer is transformed
+// even if the bytes are the same. The error is [ErrRegistered] if the key belongs to a typed
+// resource, [ErrNotAllowed] if the URL is invalid or refused by [WithAllow], or [ErrClosed]
+// after Close. Any other error names an invalid option.
 func (c *Cache) Register(rawURL string, opts ...RegisterOption) error {
 	cfg, err := c.cfg.resourceConfig(opts)
 	if err != nil {
@@ -158,8 +158,8 @@ func (c *Cache) newFetcher(cfg *config) Fetcher {
 }
 
 // Unregister removes the resource with this key, which is its URL if it was registered
-// without one. A refresh that is under way is cancelled. The stored record stays. The
-// error is [ErrNotRegistered] if there is no such resource.
+// without one. A refresh that is under way is cancelled, its handles have no value any more, and
+// whatever waits returns [ErrNotRegistered]. The stored record stays. The error is [ErrNotRegistered] if there is no such resource.
 func (c *Cache) Unregister(key string) error {
 	if !c.eng.remove(key) {
 		return fmt.Errorf("everfresh: unregister: %w", ErrNotRegistered)
@@ -193,8 +193,8 @@ func (c *Cache) Get(ctx context.Context, key string) (any, error) {
 // getAny is Get of a typed resource.
 func (c *Cache) getAny(ctx context.Context, e *entry) (any, error) {
 	for {
-		if snap := e.holder.snapshotAny(); snap != nil {
-			return snap.Value, nil
+		if v, ok := e.holder.valueAny(); ok {
+			return v, nil
 		}
 		if err := c.eng.await(ctx, e, anyFlight); err != nil {
 			return nil, err
@@ -215,7 +215,7 @@ func (c *Cache) Refresh(ctx context.Context, key string) (any, error) {
 	return c.getAny(ctx, e)
 }
 
-// All yields the status of every resource, in no order. Resources that come or go
+// All yields the status of every resource, in no particular order. Resources that come or go
 // meanwhile may be missed.
 func (c *Cache) All() iter.Seq[Status] {
 	return func(yield func(Status) bool) {
@@ -227,10 +227,10 @@ func (c *Cache) All() iter.Seq[Status] {
 // through failures. Resources that were not asked for yet are fetched. If ctx ends first,
 // the error is that of a resource that has no value.
 func (c *Cache) Ready(ctx context.Context) error {
+	// Have all of them fetched before waiting for the first.
 	entries := c.eng.entries()
-	asker := flightOf(ctx)
 	for _, e := range entries {
-		c.eng.ensureFetch(e, asker)
+		c.eng.ensureFetch(e, nil)
 	}
 	for _, e := range entries {
 		if err := c.eng.ready(ctx, e); err != nil && !c.eng.unregistered(e) {
@@ -252,8 +252,8 @@ func (c *Cache) Records(ctx context.Context, q Query) iter.Seq2[*Record, error] 
 
 // Purge removes the records that q selects from the cache's storage, also those of
 // resources that are not registered, and withdraws the values of registered resources that
-// q selects, which are then fetched again. It returns for how many resources something was
-// removed. It continues after errors, and returns them joined.
+// q selects, which are then fetched again. It returns the number of resources affected. It
+// continues after errors, and returns them joined.
 func (c *Cache) Purge(ctx context.Context, q Query) (purged int, err error) {
 	keys := make(map[string]bool)
 	var errs []error
@@ -285,7 +285,7 @@ func (c *Cache) Format(f fmt.State, _ rune) {
 // Close stops the cache and waits for everything it started: refreshes are cancelled,
 // what was fetched is still stored, and sink and observer get what was reported. Values
 // stay readable; whatever would wait or fetch returns [ErrClosed]. Close waits at most
-// 5 s for a callback that does not return, and says so in its error. It may be called
+// 5 s in all for storage, workers and callbacks; its error says what did not end. It may be called
 // again, and must not be called by a callback.
 func (c *Cache) Close() error {
 	err := c.eng.close()

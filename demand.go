@@ -119,7 +119,7 @@ func (g *engine) wait(ctx context.Context, f, asker *flight) error {
 // flight finds in the storage on its way.
 func (g *engine) waitForValue(ctx context.Context, f, asker *flight) error {
 	defer g.stopWaiting(asker, f)
-	// The channel is made before the value is looked for, so that no change is missed.
+	// Value and channel are read under one lock, so that no change is missed.
 	for {
 		changed, served := g.valueOrChange(f.e)
 		if served {
@@ -197,7 +197,7 @@ func (g *engine) ready(ctx context.Context, e *entry) error {
 // A pendingValue says how to wait for an entry's next value. Waiting for a change rather
 // than for a flight outlives any number of flights that fail.
 type pendingValue struct {
-	changed <-chan struct{} // closed when the value changes; nil if there is one, or there will be none
+	changed <-chan struct{} // see entry.changes; nil if there is a value, or there will be none
 	flight  *flight         // that was joined; nil if none
 	err     error           // why there will be none
 }
@@ -225,8 +225,8 @@ func (g *engine) ensureFetch(e *entry, asker *flight) pendingValue {
 	return p
 }
 
-// changes returns a channel that is closed when the value of e changes; nil if it never
-// will, because the entry or the engine has ended.
+// changes returns e's channel of changes, or nil if there will be none, because the entry or
+// the engine has ended.
 func (g *engine) changes(e *entry) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -258,8 +258,8 @@ func (g *engine) newer(ctx context.Context, e *entry, version uint64) error {
 	}
 }
 
-// flightsBefore makes e count what callers of Newer ask for, and returns the number of
-// flights so far. A flight with a greater number began after the call.
+// flightsBefore allocates the demand of e, so that good answers are noted, and returns the
+// number of flights so far. A flight with a greater number began after the call.
 func (g *engine) flightsBefore(e *entry) uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -270,8 +270,9 @@ func (g *engine) flightsBefore(e *entry) uint64 {
 }
 
 // joinNewer returns the flight to wait for, or nil if there is an answer: a newer version,
-// or that of a flight after the first since. final reports that the flight begins after the
-// call, so that its result is the answer.
+// or the answer of a flight that began after the call: since is the number of flights when
+// it was made. final reports that the flight begins after the call, so that its result is
+// the answer.
 func (g *engine) joinNewer(e *entry, version, since uint64, asker *flight) (f *flight, final bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -308,7 +309,8 @@ func (g *engine) startOnDemandLocked(e *entry, asker *flight) (*flight, error) {
 	if e.backingOff(wall, mono) {
 		return nil, e.lastErr()
 	}
-	// Neither is one that has no better answer.
+	// Callers of Newer share a rate limit, so that an origin whose answer stays the same is
+	// not asked without end.
 	charged := e.serving()
 	if charged {
 		d := e.demand.Load()

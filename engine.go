@@ -13,7 +13,7 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// closeWait bounds how long Close waits for a stuck callback.
+// closeWait bounds how long Close waits, for storage, workers and callbacks in all.
 const closeWait = 5 * time.Second
 
 // An engine keeps entries fresh. It is what a Cache consists of besides its API: registry,
@@ -23,7 +23,7 @@ const closeWait = 5 * time.Second
 // Its parts do not know each other. The scheduler says when, an attempt does the work, the
 // publisher applies the result, the keeper stores it, and the reporter tells about it.
 type engine struct {
-	// ctx is the life cycle: its end is the engine's, and ends all that runs.
+	// Everything that the engine runs ends with ctx.
 	ctx    context.Context //nolint:containedctx // See above.
 	cancel context.CancelFunc
 	now    clock
@@ -35,8 +35,8 @@ type engine struct {
 	// avoidReuse makes the next exchanges with an origin use new connections.
 	avoidReuse func(origin string)
 
-	// done is closed when the refresher has ended, and after it flushed, when the storage
-	// has what it could take.
+	// done is closed when the refresher has ended. flushed is closed after that, when the
+	// last records are written or given up.
 	done, flushed chan struct{}
 
 	// index is read without a lock and written under mu.
@@ -207,8 +207,8 @@ func (g *engine) unregistered(e *entry) bool {
 // expireDue implements dueHandler: the value of e reached its limit.
 func (g *engine) expireDue(e *entry) { g.publisher.apply(e, change{kind: expired}) }
 
-// refreshDue implements dueHandler: e is due for a refresh. If a limit of Newer brought that
-// about, the limit pays for it.
+// refreshDue implements dueHandler: e is due for a refresh. A refresh that is
+// due because a limit of Newer ended is charged to that limit.
 func (g *engine) refreshDue(e *entry, now int64) (started bool) {
 	if e.flight != nil {
 		return false
@@ -218,7 +218,7 @@ func (g *engine) refreshDue(e *entry, now int64) (started bool) {
 	return true
 }
 
-// saved implements saveOwner. A value that was invalidated while its record was being
+// saved implements saveOwner. The record of a value that was invalidated while it was being
 // written is deleted again.
 func (e *entry) saved(rec *Record, v store.Version, err error) {
 	g := e.eng

@@ -29,7 +29,7 @@ type entry struct {
 	source  *source    // where values come from; replaced when an untyped resource is registered again
 	flight  *flight    // the refresh under way or waiting for its turn; nil if none
 	info    *valueInfo // of the last good value, served or not; nil before the first
-	failure *failure   // the failures since the last good answer; nil if the last refresh was good
+	failure *failure   // what went wrong since the last good answer; nil if nothing did
 	stored  *persisted // what is known about the stored record; nil without a storage and before the load
 	waiters *waiters   // nil while no caller waits for a change
 	schedule
@@ -54,7 +54,8 @@ type holder interface {
 type maker interface {
 	decodeAny(ctx context.Context, src *source, resp *http.Response) (any, error)
 	acceptsEmpty() bool          // the decoder takes an empty body
-	snapshotAny() *Snapshot[any] // nil if nothing is served
+	valueAny() (v any, ok bool)  // the value that is served
+	snapshotAny() *Snapshot[any] // the same with its info; nil if nothing is served
 }
 
 // A source is where values come from. It is immutable. Resources that were registered
@@ -80,12 +81,13 @@ type schedule struct {
 	refetch bool  // the next refresh is unconditional, and its answer decoded even if the bytes are the same
 }
 
-// A failure is what is known about the failures in a row of an entry. It is immutable.
+// A failure is what went wrong since the last good answer: refreshes that failed in a row, or
+// a value that reached its limit. It is immutable.
 type failure struct {
 	count     int
 	retryAt   int64         // end of the back-off, monotonic
 	retryWall int64         // the same by the wall clock
-	err       *RefreshError // of the last refresh
+	err       *RefreshError // of the last refresh, or that the value reached its limit
 	expired   bool          // the value was withdrawn because it reached its limit
 	overdue   bool          // the observer was told that the value is stale
 }
@@ -100,7 +102,7 @@ type persisted struct {
 
 // waiters are the callers that wait for a change of an entry's value.
 type waiters struct {
-	changed chan struct{} // closed at the next change; nil until a caller waits
+	changed chan struct{} // closed when a value is published or confirmed, or the entry ends; nil until a caller waits
 	nested  int32         // callbacks of other flights that wait until the entry is ready
 }
 
@@ -156,7 +158,8 @@ func (e *entry) failures() int {
 	return e.failure.count
 }
 
-// lastErr returns the error of the last refresh; nil if it was good.
+// lastErr returns why the last refresh failed, or that the value reached its limit; nil if
+// neither is so.
 func (e *entry) lastErr() *RefreshError {
 	if e.failure == nil {
 		return nil
@@ -188,7 +191,8 @@ func (e *entry) spread() time.Duration {
 	return spread(e.source.cfg, e.info.next)
 }
 
-// changes returns a channel that is closed at the next change of the entry's value.
+// changes returns a channel that is closed when a value is published or confirmed, or the
+// entry ends.
 func (e *entry) changes() <-chan struct{} {
 	w := e.waiting()
 	if w.changed == nil {

@@ -13,19 +13,20 @@ import (
 
 // Conditions to match with errors.Is.
 var (
-	// ErrNotRegistered means that no resource has this key. The text is httprc's, whose
-	// own tests ask for it.
+	// ErrNotRegistered means that no resource has this key. The text is that of httprc
+	// v1, whose tests check it.
 	ErrNotRegistered = errors.New("not registered: did you make sure to call Register() first?")
 	// ErrRegistered means that the key is taken.
-	ErrRegistered = errors.New("registered already")
+	ErrRegistered = errors.New("already registered")
 	// ErrNotAllowed means that a URL policy refused a URL (the registered one, that of
 	// a built request or that of a redirect), or that [WithPublicOnly] refused an address.
 	ErrNotAllowed = errors.New("URL not allowed")
-	// ErrNotReady means that there is no value to serve yet.
+	// ErrNotReady means that no value is served, not yet or no longer.
 	ErrNotReady = errors.New("no value yet")
-	// ErrStale means that there was a value, but it must no longer be served.
-	ErrStale = errors.New("value too stale")
-	// ErrTooLarge means that a body went over a size limit.
+	// ErrStale means that there was a value, but it reached its limit and is no longer
+	// served. Such an error is also ErrNotReady: test for ErrStale first.
+	ErrStale = errors.New("value too old to be served")
+	// ErrTooLarge means that a body exceeded a size limit.
 	ErrTooLarge = body.ErrTooLarge
 	// ErrClosed means that the cache was closed, or that its context ended.
 	ErrClosed = errors.New("cache closed")
@@ -36,13 +37,13 @@ var (
 var errCallbackEnded = errors.New("a callback ended its goroutine")
 
 // errNestedCycle is the error of a callback that would wait for its own refresh.
-var errNestedCycle = errors.New("resources need each other's values in a cycle")
+var errNestedCycle = errors.New("resources wait for each other's values in a cycle")
 
-// A RefreshError says which resource could not be refreshed, which step failed, and what
-// happens next. It is used as a pointer.
+// A RefreshError says what failed for which resource, and what happens next. It is used as a
+// pointer.
 type RefreshError struct {
 	// Key names the resource: its key, or its URL with the query values removed
-	// when it has none.
+	// when it has none. It is empty where reports were lost.
 	Key string
 	// Op is what failed: "load" (from the storage), "request", "fetch", "read",
 	// "decode", "wait" (the caller's context ended), "store", "sink" or "observer".
@@ -51,7 +52,7 @@ type RefreshError struct {
 	Attempt int
 	// Next is when the resource is tried again; zero if nothing is planned.
 	Next time.Time
-	// Stale reports whether an older value is still served.
+	// Stale reports whether an older value is still served, as stale as it may be.
 	Stale bool
 	// Err is the cause. Its text holds no URL, no header value and no body.
 	Err error
@@ -107,7 +108,7 @@ type RateLimitError struct {
 
 // Error implements error.
 func (e *RateLimitError) Error() string {
-	return "everfresh: fetched on demand too often, next at " + e.Until.UTC().Format(time.RFC3339)
+	return "everfresh: limit of Newer reached, next fetch at " + e.Until.UTC().Format(time.RFC3339)
 }
 
 // Permanent marks an error of a [Decoder], [Transformer], [Fetcher] or [WithRequest] as one

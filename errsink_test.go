@@ -73,7 +73,7 @@ func TestErrorTexts(t *testing.T) {
 		{&everfresh.RefreshError{Key: "k", Op: "wait", Err: context.Canceled}, `everfresh: wait "k": context canceled`},
 		{status, "unexpected status 503 Service Unavailable"},
 		{&everfresh.StatusError{Code: 799}, "unexpected status 799 "},
-		{&everfresh.RateLimitError{Until: until}, "everfresh: fetched on demand too often, next at 2030-01-02T02:04:05Z"},
+		{&everfresh.RateLimitError{Until: until}, "everfresh: limit of Newer reached, next fetch at 2030-01-02T02:04:05Z"},
 		{everfresh.Permanent(io.EOF), "EOF"},
 		{everfresh.RetryAfter(io.EOF, time.Hour), "EOF"},
 		{everfresh.ErrNotRegistered, "not registered: did you make sure to call Register() first?"},

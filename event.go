@@ -9,18 +9,18 @@ type Event struct {
 	//	fetched    a new value was published
 	//	unchanged  the origin confirmed the value, by a 304 or by the same bytes
 	//	failed     a refresh failed; Err says why
-	//	stale      the value outlived its freshness, and the refresh failed
-	//	expired    the value must no longer be served
+	//	stale      a refresh failed after the freshness had ended; once until one succeeds
+	//	expired    the value reached its limit and was withdrawn
 	//	storage    the storage failed, or held a damaged record; Err says which
 	//	overflow   reports were lost, as sink or observer did not keep up
 	Kind string
 	// Key names the resource as [RefreshError] does; empty for overflow.
 	Key      string
-	Time     time.Time
+	Time     time.Time     // when it happened; for a refresh, when the answer came
 	Version  uint64        // of the value that is served
 	Status   int           // of the answer
-	Bytes    int           // of the decoded body
-	Duration time.Duration // of the refresh
+	Bytes    int           // of the body after decompression
+	Duration time.Duration // from sending the request to the header of the answer
 	Attempt  int           // failures in a row
 	Next     time.Time     // when the resource is asked for again
 	Dropped  int           // how many reports an overflow lost

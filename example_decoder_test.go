@@ -13,7 +13,7 @@ import (
 	"github.com/everfresh-go/everfresh"
 )
 
-// An accessToken carries its own end, so that it is refreshed before that and never
+// An accessToken carries its own expiry, so that it is refreshed before that and never
 // served after it.
 type accessToken struct {
 	Text string
@@ -43,7 +43,7 @@ func decodeToken(ctx context.Context, resp *http.Response) (accessToken, error) 
 }
 
 // A decoder that refuses a 200, says when to ask again, and makes a value that knows its
-// own end.
+// own expiry.
 func ExampleDecoder() {
 	var limited atomic.Bool
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -69,5 +69,5 @@ func ExampleLookup() {
 	fmt.Println(err)
 	// Output:
 	// shared <nil>
-	// everfresh: lookup "list": registered already as another type than *everfresh.Resource[string]
+	// everfresh: lookup "list": already registered with a type other than *everfresh.Resource[string]
 }

@@ -22,8 +22,8 @@ import (
 // The stage says what a flight does, the phase how far it is with that, and want what it
 // must bring. ARCHITECTURE.md has the table of the legal combinations. nextStage decides
 // which stage follows, and plan says how a stage runs. Everything else here moves a flight
-// from one stage to the next: launchLocked queues it, step runs it on a worker, advance
-// decides what comes of the result, and endLocked is the end.
+// from one stage to the next: launchLocked queues it, begin prepares it on a worker, where
+// stage.go runs it, advance decides what comes of the result, and endLocked is the end.
 type flight struct {
 	e   *entry
 	seq uint64 // number of the flight among all of its engine
@@ -43,7 +43,7 @@ type flight struct {
 	want     flightWant
 	priority priority
 
-	invalidated bool // the value was invalidated during the fetch, so a 304 must not publish it
+	invalidated bool // the value was invalidated during the fetch, so a confirmation must not publish it
 	charged     bool // the limit of Newer paid for it
 	superseded  bool // it ended without a result, since its source was replaced; another flight follows
 
@@ -171,8 +171,8 @@ func (f *flight) nextStage(r *stageRun) stageKind {
 		return openStage
 	case r == nil:
 		return f.requestStage()
-	// The record may be all that is wanted. If it is not, or could not be loaded, the
-	// origin is asked.
+	// The record may be all that is wanted. If it is not, or a value is wanted and there is
+	// no record, the origin is asked.
 	case f.stage == openStage && r.suffices():
 		return closeStage
 	case f.stage == openStage:
@@ -348,8 +348,11 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 func (g *engine) advance(r *stageRun) (again bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	// Is the result still wanted?
 	f, e := r.f, r.f.e
+	if f.stage == openStage {
+		r.noteLoad(f.phase == ended)
+	}
+	// Is the result still wanted?
 	switch {
 	case f.phase == ended: // unregistered or closed meanwhile
 		return false
@@ -394,8 +397,9 @@ func (g *engine) adoptLocked(r *stageRun) {
 	r.served = e.serving()
 }
 
-// skipLoad abandons the load of f after storeWait and continues with the fetch: a caller
-// waits, and the origin may be faster. loadTimer calls it.
+// skipLoad cancels the load of f after storeWait, or takes it out of its queue, so that the
+// flight continues with the fetch: a caller waits, and the origin may be faster. loadTimer
+// calls it.
 func (g *engine) skipLoad(f *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -60,7 +60,7 @@ func (r rule) String() string {
 	case byMax:
 		return r.source.String() + ", cut to the maximum"
 	case byValue:
-		return "the value's own end"
+		return "the value's own expiry"
 	default:
 		return r.source.String()
 	}
@@ -172,8 +172,9 @@ func backoff(cfg *config, n int, rnd func() float64) time.Duration {
 	return cfg.backoffMin + time.Duration(float64(top-cfg.backoffMin)*rnd())
 }
 
-// retryDelay returns the delay after a failure: what the origin or the decoder
-// asked for, but never less than the back-off.
+// retryDelay returns the delay after a failure. What the origin asks for with Retry-After is
+// obeyed if it is longer than the back-off; what a decoder or a fetcher asks for with
+// [RetryAfter], if it is longer than the floor.
 func retryDelay(cfg *config, err error, n int, now time.Time, rnd func() float64) time.Duration {
 	// A decoder or a fetcher knows best.
 	d := backoff(cfg, n, rnd)

@@ -86,21 +86,21 @@ func TestPlanFor(t *testing.T) {
 		"ahead before later jitter": {func(c *config) { c.ahead = 2 * minute }, freshSaid(hour, 0), 0, false, 0.1, hour, 58 * minute, "max-age"},
 		"ahead at the minimum":      {func(c *config) { c.ahead = minute }, none, 0, false, 0.5, 15 * minute, 15 * minute, "none, raised to the minimum"},
 
-		"own end":                     {exact, freshSaid(2*hour, 0), hour, false, 0, hour, 59 * minute, "the value's own end"},
-		"own end at the header's":     {exact, freshSaid(hour, 0), hour, false, 0, hour, 59 * minute, "the value's own end"},
-		"own end, a tenth ahead":      {exact, freshSaid(hour, 0), 5 * minute, false, 0, 5 * minute, 270 * sec, "the value's own end"},
-		"own end, below minimum":      {exact, none, 20 * sec, false, 0, 20 * sec, 18 * sec, "the value's own end"},
-		"own end, ahead":              {ahead(5 * minute), freshSaid(2*hour, 0), hour, false, 0, hour, 55 * minute, "the value's own end"},
-		"own end, ahead has come":     {ahead(5 * minute), freshSaid(2*hour, 0), 4 * minute, false, 0, 4 * minute, 2 * minute, "the value's own end"},
-		"own end, ahead comes now":    {ahead(5 * minute), freshSaid(2*hour, 0), 5 * minute, false, 0, 5 * minute, 150 * sec, "the value's own end"},
-		"own end, nearly over":        {ahead(5 * minute), freshSaid(2*hour, 0), 300 * ms, false, 0, 300 * ms, 250 * ms, "the value's own end"},
-		"own end, over before retry":  {ahead(5 * minute), freshSaid(2*hour, 0), 100 * ms, false, 0, 100 * ms, 250 * ms, "the value's own end"},
-		"own end, jitter earlier":     {nil, freshSaid(2*hour, 0), 2 * hour, true, 0.5, 2 * hour, 90 * minute, "the value's own end"},
-		"own end, short, and jitter":  {nil, none, 30 * sec, true, 0.9, 30 * sec, 27 * sec, "the value's own end"},
-		"own end after the interval":  {func(c *config) { c.every, c.jitter = minute, 0 }, none, hour, false, 0, minute, minute, "refresh interval"},
-		"own end, ahead comes soon":   {ahead(5 * minute), freshSaid(2*hour, 0), 5*minute + 250*ms, false, 0, 5*minute + 250*ms, 250 * ms, "the value's own end"},
-		"own end, interval, maximum":  {func(c *config) { c.every, c.jitter = 60*day, 0 }, none, 40 * day, false, 0, 40 * day, 40*day - minute, "the value's own end"},
-		"own end before the interval": {func(c *config) { c.every, c.jitter = 2*hour, 0 }, none, hour, false, 0, hour, 59 * minute, "the value's own end"},
+		"own expiry":                     {exact, freshSaid(2*hour, 0), hour, false, 0, hour, 59 * minute, "the value's own expiry"},
+		"own expiry at the header's":     {exact, freshSaid(hour, 0), hour, false, 0, hour, 59 * minute, "the value's own expiry"},
+		"own expiry, a tenth ahead":      {exact, freshSaid(hour, 0), 5 * minute, false, 0, 5 * minute, 270 * sec, "the value's own expiry"},
+		"own expiry, below minimum":      {exact, none, 20 * sec, false, 0, 20 * sec, 18 * sec, "the value's own expiry"},
+		"own expiry, ahead":              {ahead(5 * minute), freshSaid(2*hour, 0), hour, false, 0, hour, 55 * minute, "the value's own expiry"},
+		"own expiry, ahead has come":     {ahead(5 * minute), freshSaid(2*hour, 0), 4 * minute, false, 0, 4 * minute, 2 * minute, "the value's own expiry"},
+		"own expiry, ahead comes now":    {ahead(5 * minute), freshSaid(2*hour, 0), 5 * minute, false, 0, 5 * minute, 150 * sec, "the value's own expiry"},
+		"own expiry, nearly over":        {ahead(5 * minute), freshSaid(2*hour, 0), 300 * ms, false, 0, 300 * ms, 250 * ms, "the value's own expiry"},
+		"own expiry, over before retry":  {ahead(5 * minute), freshSaid(2*hour, 0), 100 * ms, false, 0, 100 * ms, 250 * ms, "the value's own expiry"},
+		"own expiry, jitter earlier":     {nil, freshSaid(2*hour, 0), 2 * hour, true, 0.5, 2 * hour, 90 * minute, "the value's own expiry"},
+		"own expiry, short, and jitter":  {nil, none, 30 * sec, true, 0.9, 30 * sec, 27 * sec, "the value's own expiry"},
+		"own expiry after the interval":  {func(c *config) { c.every, c.jitter = minute, 0 }, none, hour, false, 0, minute, minute, "refresh interval"},
+		"own expiry, ahead comes soon":   {ahead(5 * minute), freshSaid(2*hour, 0), 5*minute + 250*ms, false, 0, 5*minute + 250*ms, 250 * ms, "the value's own expiry"},
+		"own expiry, interval, maximum":  {func(c *config) { c.every, c.jitter = 60*day, 0 }, none, 40 * day, false, 0, 40 * day, 40*day - minute, "the value's own expiry"},
+		"own expiry before the interval": {func(c *config) { c.every, c.jitter = 2*hour, 0 }, none, hour, false, 0, hour, 59 * minute, "the value's own expiry"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestPlanTellsTheOriginsLifetime(t *testing.T) {
 	}
 	p = planFor(freshConfig(nil), freshSaid(time.Hour, 10*time.Second), time.Minute, false, freshFixed(0))
 	if want := 70 * time.Second; p.life != want {
-		t.Errorf("life of a value with its own end = %v, want what is left and the age, %v", p.life, want)
+		t.Errorf("life of a value with its own expiry = %v, want what is left and the age, %v", p.life, want)
 	}
 }
 
@@ -186,13 +186,13 @@ func freshProblem(cfg *config, p plan, left time.Duration) string {
 	case !own && p.next > p.fresh:
 		return "refreshed after its freshness ended"
 	case own && p.fresh > left && p.next > left:
-		return "refreshed after its own end"
+		return "refreshed after its own expiry"
 	case own && p.next > p.fresh && p.next != cfg.backoffMin:
 		return "refreshed after its freshness ended, but not by the floor of the back-off"
 	case own && cfg.every == 0 && p.next < min(cfg.min, cfg.backoffMin):
 		return "refreshed all the time"
 	case own && p.fresh > left && p.why.override == byValue:
-		return "fresh after its own end"
+		return "fresh after its own expiry"
 	case !own && cfg.every == 0 && p.next < cfg.min:
 		return "refreshed before the minimum"
 	case cfg.every == 0 && p.fresh > max(cfg.max, 2*cfg.min):
@@ -211,7 +211,7 @@ func TestRuleNames(t *testing.T) {
 		"refresh interval":                {source: rfc9111.MaxAge, override: byInterval},
 		"no-cache, raised to the minimum": {source: rfc9111.NoCache, override: byMin},
 		"expires, cut to the maximum":     {source: rfc9111.Expires, override: byMax},
-		"the value's own end":             {source: rfc9111.NoStore, override: byValue},
+		"the value's own expiry":          {source: rfc9111.NoStore, override: byValue},
 	}
 	for want, r := range tests {
 		if got := r.String(); got != want {

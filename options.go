@@ -204,9 +204,9 @@ func WithObserver(observe func(Event)) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.observer = observe })
 }
 
-// WithRefreshWindow lets deadlines within d start together: after a wake-up the
-// refresher sleeps at least d. A refresh starts up to d late, never early.
-// Default: 10 ms.
+// WithRefreshWindow makes refreshes start together that are due within d: those that become
+// due within d after others have started wait for the end of d. A refresh starts up to d
+// late, never early. Default: 10 ms.
 func WithRefreshWindow(d time.Duration) CacheOption {
 	return cacheOption(func(c *cacheConfig) {
 		if d <= 0 {
@@ -216,8 +216,9 @@ func WithRefreshWindow(d time.Duration) CacheOption {
 	})
 }
 
-// WithStorage sets where records are stored, so that a restart can serve them. The caller
-// closes s after the cache. Default: nowhere.
+// WithStorage sets where records are stored, so that a restart can serve them. Calls of s get
+// a context, which they must obey: a load that a caller waits for is given up after 300 ms,
+// other loads and stores after 5 s. The caller closes s after the cache. Default: nowhere.
 func WithStorage(s store.Storage) CacheOption {
 	return cacheOption(func(c *cacheConfig) { c.storage = s })
 }
@@ -262,7 +263,7 @@ func WithProxy(proxy func(*http.Request) (*url.URL, error)) CacheOption {
 // The addresses of except are allowed nevertheless; used again, the option adds to them.
 // Only what the cache itself dials can be checked, so the option is invalid together with
 // [WithProxy], [WithFetcher], or a [WithHTTPClient] whose client has its own Transport. The
-// system's resolver may have any address. Default: all addresses are allowed.
+// DNS server itself may have any address. Default: all addresses are allowed.
 func WithPublicOnly(except ...netip.Prefix) CacheOption {
 	return cacheOption(func(c *cacheConfig) {
 		if c.public == nil {
@@ -357,7 +358,8 @@ func WithJitter(part float64) Option {
 // WithRefreshAhead refreshes a value d before its freshness ends, but not before the
 // minimum interval. A value with an expiry of its own that is valid for hardly longer than d
 // is refreshed after half of that time, but not more often than the floor of [WithBackoff].
-// Default: 0; for a value with an expiry of its own a tenth of its lifetime, at most 1 min.
+// It has no effect where [WithRefreshInterval] decides. Default: 0; for a value with an
+// expiry of its own a tenth of its lifetime, at most 1 min.
 func WithRefreshAhead(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d < 0 {
@@ -369,7 +371,7 @@ func WithRefreshAhead(d time.Duration) Option {
 
 // WithMaxStale bounds how long a value is served after its freshness ended. The refresher
 // enforces the bound, so that a read needs no clock; after a sleep of the machine the
-// value may be served too long by up to a minute. Default: 0, no limit.
+// value may be served for up to a minute too long. Default: 0, no limit.
 func WithMaxStale(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d < 0 {
@@ -401,8 +403,9 @@ func WithBackoff(floor, ceiling time.Duration) Option {
 	})
 }
 
-// WithTimeout bounds one refresh, from the request to the decoded value. The time that it
-// waits for its turn does not count. Default: 30 s.
+// WithTimeout bounds a fetch, from the request to the decoded value, and separately the
+// function of [WithRequest]. The time that they wait for their turn does not count.
+// Default: 30 s.
 func WithTimeout(d time.Duration) Option {
 	return bothOption(func(c *config) {
 		if d <= 0 {
@@ -436,7 +439,8 @@ func WithKey(key string) RegisterOption {
 
 // WithRequest sets the function that builds the request of each refresh: with another
 // method, a body, headers, or with another resource's value. prev is what is served now, or
-// nil. The engine adds validators and Accept-Encoding unless the request has them. To get
+// nil. The engine adds validators and Accept-Encoding unless the request has them; a 304 to
+// validators that build has set is a failure, as the engine knows no value for it. To get
 // the value of another resource, build must pass on its ctx: the fetch of that value then
 // needs no worker of its own, and a cycle is an error. The URL of the request must pass
 // [WithAllow]. Default: GET of the registered URL.

@@ -17,7 +17,8 @@ const (
 	// storeWait bounds how long a caller without a value waits for the storage
 	// before the origin is asked.
 	storeWait = 300 * time.Millisecond
-	// storeTimeout bounds every call of the storage.
+	// storeTimeout bounds saves, and the whole open stage with the decoder. Deletes end with
+	// the caller's context.
 	storeTimeout = 5 * time.Second
 	// loadQueue and saveQueue are the pool's queues for the storage. These names cannot
 	// clash with an origin's. Loads and saves are separate so that a first Get never waits
@@ -89,7 +90,7 @@ func (k *keeper) loadTimeout() time.Duration {
 	return storeTimeout
 }
 
-// noteLoad notes whether a load ran out of time. One that did not ends the suspicion.
+// noteLoad notes whether a load ran out of time. A load in time clears it.
 func (k *keeper) noteLoad(late bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -117,7 +118,7 @@ func (k *keeper) quarantine(ctx context.Context, key string, damaged []byte) (er
 	return errors.Join(errs...)
 }
 
-// findQuarantined lists what was quarantined before, once: a listing can read everything.
+// findQuarantined lists what was quarantined before, once: a listing may read the whole storage.
 // The keeper quarantines nothing until then, so that a listing that comes late brings back
 // no name whose copy was removed meanwhile.
 func (k *keeper) findQuarantined(ctx context.Context) error {
@@ -245,7 +246,7 @@ func (k *keeper) writeRecord(rec *Record) (v store.Version, err error) {
 	return k.storage.Store(ctx, storeKey(rec.Key), data, store.Any())
 }
 
-// delete removes the record of key, which was stored last as v. Another cache may have
+// delete removes the record of key, whose last known version is v. Another cache may have
 // written the record meanwhile: then it goes if condemned says so of what is there now.
 func (k *keeper) delete(ctx context.Context, key string, v store.Version, condemned func(*Record) bool) (err error) {
 	defer func() {

@@ -8,12 +8,12 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// clockSlack is how far in the future a record may have been made before its clock is
-// taken for wrong, and the record for stale.
+// clockSlack is how far in the future the times of a record may be. Beyond that its clock was
+// wrong, and the record counts as stale.
 const clockSlack = 5 * time.Minute
 
 // A publisher applies changes to entries. Its method apply is the only code that changes
-// an entry's value, value info, failures and record, and that works out its deadlines. It
+// an entry's value, value info and failures, and that works out its record and deadlines. It
 // tells the scheduler, the keeper and the reporter what follows. Its methods are called
 // with engine.mu held.
 //
@@ -32,9 +32,9 @@ type publisher struct {
 //	answered     set, or touched        new           none          written       as planned
 //	  withdrawn  none                   new           none          none          as planned
 //	failed       stays                  tells why     one more      tells         after the back-off
-//	adopted      set, if still good     the record's  the record's  the stored    as planned when stored
+//	adopted      set, if still good     the record's  the record's  the stored    planned again, not later than stored
 //	expired      none                   stays         tells why     stays         stays
-//	invalidated  none                   stays         stays         none          stays
+//	invalidated  none                   stays         stay          none          stays
 //	removed      none                   stays         stay          stays         never
 //	closed       stays                  stays         stay          stays         never
 type changeKind uint8
@@ -157,8 +157,9 @@ func announces(ch change, n next) bool {
 	}
 }
 
-// after works out what e is after a change. It changes nothing. Whatever a change does not
-// mention stays as it is.
+// after works out what e is after a change. Whatever a change does not mention stays as it
+// is. Of e it changes nothing, except that a deadline which a limit of Newer has set is noted
+// in its demand.
 func (p *publisher) after(e *entry, ch change, wall, mono int64) next {
 	n := next{info: e.info, failure: e.failure, due: e.due, expire: e.expire}
 	switch ch.kind {
@@ -227,12 +228,12 @@ func (p *publisher) afterFailure(n *next, e *entry, out *outcome, wall, mono int
 		Key: e.name(), Op: out.op, Attempt: f.count, Next: wallAt(n.due, wall, mono),
 		Stale: serving, Err: out.err,
 	}
-	// The error says so if the value could not wait.
+	// If the value reached its limit, the error says so, too.
 	if f.expired {
 		f.err.Err = fmt.Errorf("%w: %w", ErrStale, out.err)
 	}
 	n.failure, n.report = &f, f.err
-	// The next process must not start from zero.
+	// A process that starts with the record must continue the back-off.
 	if st := e.stored; st != nil && st.record != nil && !st.readonly {
 		n.record, n.stored = writeRecord, st.record.withFailures(&f)
 	}

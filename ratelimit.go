@@ -38,7 +38,7 @@ func (d *demand) charge(cfg *config, wall, mono int64) *RateLimitError {
 	if mono-d.fullAt >= refill*int64(cfg.burst) {
 		d.freeFetches = 0 // no caller has asked for a while
 	}
-	// It is reached now if the bucket lacks more than all but one of its tokens.
+	// It is reached now if the bucket has less than one token.
 	if wait := d.fullAt - mono - refill*int64(cfg.burst-1); wait > 0 {
 		limited := &RateLimitError{Until: wallTime(wall + wait), until: mono + wait}
 		d.limited.Store(limited)

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// minWakeInterval is the minimum time between wake-ups, so that nearby deadlines are
-	// handled together.
+	// minWakeInterval is how long the refresher sleeps at least after it has worked, so that
+	// nearby deadlines are handled together. A shorter window shortens it.
 	minWakeInterval = 10 * time.Millisecond
 	// dueBatch bounds how many deadlines are handled under one hold of the lock.
 	dueBatch = 256
@@ -199,7 +199,7 @@ func (s *scheduler) runBatch(now int64) (done, started int) {
 // handle does what e is due for: it withdraws its value, refreshes it, or both. It reports
 // whether a refresh started.
 func (s *scheduler) handle(e *entry, now int64) (started bool) {
-	// A value ends exactly at its limit.
+	// The window does not delay the end of a value.
 	if e.expire <= now {
 		s.handler.expireDue(e)
 	}
@@ -226,7 +226,7 @@ func (s *scheduler) detectJump(wall, mono int64) {
 	}
 }
 
-// catchUp moves all deadlines to match the wall clock. It is called with the lock held.
+// catchUp brings deadlines forward to match the wall clock. It is called with the lock held.
 func (s *scheduler) catchUp(wall, mono int64) {
 	for i := range s.queue {
 		e := s.queue[i].e
@@ -256,7 +256,8 @@ func caughtUp(e *entry, wall, mono int64) int64 {
 	return mono + spread
 }
 
-// byWall returns the monotonic time at which the wall clock will show at; never stays.
+// byWall returns the monotonic time at which the wall clock will show at; never remains
+// never.
 func byWall(at, wall, mono int64) int64 {
 	if at == never {
 		return never

@@ -15,7 +15,7 @@ import (
 	"github.com/everfresh-go/everfresh/internal/everfreshtest"
 )
 
-// A boundToken is a value that carries its own end, as access tokens do.
+// A boundToken is a value that carries its own expiry, as access tokens do.
 type boundToken struct {
 	text string
 	end  time.Time
@@ -108,8 +108,8 @@ func TestTokenSetsItsOwnLifetime(t *testing.T) {
 			r := everfreshtest.Register(t, c, "https://a.test/", boundDecode)
 			origin.SleepUntil(schedDay)
 			everfreshtest.WantTimes(t, "token", origin.Times("/"), everfreshtest.Every(119*time.Minute, schedDay))
-			if st := r.Status(); st.Freshness != "the value's own end" || st.Lifetime != 2*time.Hour {
-				t.Errorf("fresh for %v by %q, want 2h0m0s by its own end", st.Lifetime, st.Freshness)
+			if st := r.Status(); st.Freshness != "the value's own expiry" || st.Lifetime != 2*time.Hour {
+				t.Errorf("fresh for %v by %q, want 2h0m0s by its own expiry", st.Lifetime, st.Freshness)
 			}
 		})
 	}

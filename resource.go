@@ -8,11 +8,12 @@ import (
 	"sync/atomic"
 )
 
-// A Resource is a typed handle to one registered resource. Get it from [Register] or
-// [Lookup].
+// A Resource is a typed handle to one registered resource. [Register] and [Lookup] return
+// it.
 //
 // Get, Peek and Snapshot of a ready value are one atomic load: no lock, no clock, no
-// allocation, so a handle may be read on every request. Values are shared by all
+// allocation except for the first Snapshot of each value, so a handle may be read on every
+// request. Values are shared by all
 // readers and must not be modified. A Resource is safe for concurrent use.
 type Resource[T any] struct {
 	cur    atomic.Pointer[state[T]] // nil: nothing to serve; written under engine.mu
@@ -69,8 +70,8 @@ func (r *Resource[T]) Snapshot() *Snapshot[T] {
 	return s.snapshot()
 }
 
-// Newer returns a snapshot that is newer than seen, for a caller who needs better than
-// seen: a key that is not in the set, a token that was rejected. seen may be nil.
+// Newer returns a snapshot that is newer than seen, for a caller that cannot use seen: a key
+// is not in the set, a token was rejected. seen may be nil.
 //
 // If there is a newer version already, Newer returns at once. Otherwise it waits for a
 // fetch that began after the call: one that waits for its turn, or a new one if the limit
@@ -123,7 +124,8 @@ func (r *Resource[T]) Invalidate(ctx context.Context, version uint64) error {
 
 // Refresh fetches the resource and waits for the result. The fetch begins after the
 // call: however many calls there are at once, at most one fetch is under way and one
-// follows it. Errors are those of [Resource.Get], also while an older value is served.
+// follows it. It does not wait for a back-off to end. Errors are those of [Resource.Get],
+// also while an older value is served; then they are not [ErrNotReady].
 func (r *Resource[T]) Refresh(ctx context.Context) error {
 	return r.e.eng.await(ctx, &r.e, nextFlight)
 }
@@ -137,7 +139,8 @@ func (r *Resource[T]) Ready(ctx context.Context) error {
 
 // Watch yields the current value, if there is one, and then each newer one, until ctx
 // or the cache ends or the resource is unregistered. A refresh that finds the same
-// value yields nothing. A slow consumer gets the newest value and may miss others.
+// value yields nothing. A slow consumer gets the newest value and may miss others. Watch
+// fetches nothing itself.
 func (r *Resource[T]) Watch(ctx context.Context) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		var seen uint64
@@ -185,6 +188,13 @@ func (h resourceHolder[T]) current() any {
 		return s
 	}
 	return nil
+}
+
+func (h resourceHolder[T]) valueAny() (any, bool) {
+	if s := h.cur.Load(); s != nil {
+		return s.value, true
+	}
+	return nil, false
 }
 
 func (h resourceHolder[T]) snapshotAny() *Snapshot[any] {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// An Info says which value of a resource it is about, and how old it may become. [Snapshot],
-// [Status] and [Record] embed it. Its times carry no monotonic reading: compare them with
-// the wall clock.
+// An Info identifies a value and says when it was received and confirmed, and how long it is
+// fresh and served. [Snapshot], [Status] and [Record] embed it. Its times carry no monotonic
+// reading: compare them with the wall clock.
 type Info struct {
 	Version    uint64    // names the value; a newer value has a greater one, the same bytes keep it
 	FetchedAt  time.Time // when the value was received
 	CheckedAt  time.Time // when the origin last confirmed it
-	FreshUntil time.Time // when its freshness ends
+	FreshUntil time.Time // when its freshness ends, minimum and maximum applied
 	ServeUntil time.Time // when it stops being served; zero: never
 	ExpiresAt  time.Time // the value's own expiry; zero: it has none
 }
@@ -34,11 +34,11 @@ type Status struct {
 	Info                    // of the last good value, served or not; zero before the first
 	Next      time.Time     // next refresh; zero: none planned, or it is under way
 	Failures  int           // in a row
-	Err       error         // why the last refresh failed; nil if it did not
-	Code      int           // status of the last good answer
-	Bytes     int           // of the decoded body
+	Err       error         // why the last refresh failed, or that the value reached its limit; else nil
+	Code      int           // status of the last good answer with a body: 200 or 203
+	Bytes     int           // of the body after decompression
 	Freshness string        // what decided how long the value is fresh
-	Lifetime  time.Duration // freshness lifetime by that rule
+	Lifetime  time.Duration // as the origin or the value's expiry gave it, before minimum, maximum and interval
 	Age       time.Duration // age of the answer when it was received
 }
 
@@ -52,7 +52,7 @@ func (s Status) String() string {
 	case !s.Ready && s.Version == 0:
 		b.WriteString("no value yet")
 	case !s.Ready:
-		b.WriteString("no value any more")
+		b.WriteString("value withdrawn")
 	default:
 		fmt.Fprintf(&b, "version %d, %d bytes, fresh until %s (%s)", s.Version, s.Bytes, utc(s.FreshUntil), s.Freshness)
 	}

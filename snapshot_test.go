@@ -24,7 +24,7 @@ func TestStatusString(t *testing.T) {
 		`"keys": version 7, 1532 bytes, fresh until 2026-01-02T02:04:05Z (max-age)`:                                                                       ready,
 		`"keys": version 7, 1532 bytes, fresh until 2026-01-02T02:04:05Z (max-age), served until 2026-01-02T03:04:05Z, next refresh 2026-01-02T02:03:05Z`: bounded,
 		`"keys": version 7, 1532 bytes, fresh until 2026-01-02T02:04:05Z (max-age), being refreshed, 3 failures in a row: connection refused`:             broken,
-		`"keys": no value any more, being refreshed, 3 failures in a row: connection refused`:                                                             gone,
+		`"keys": value withdrawn, being refreshed, 3 failures in a row: connection refused`:                                                               gone,
 	} {
 		if got := s.String(); got != want {
 			t.Errorf("String() = %s\n      want %s", got, want)

@@ -9,8 +9,8 @@ import (
 	"github.com/everfresh-go/everfresh/store"
 )
 
-// A stageRun is one stage of a flight that runs, and a decode stage after it on the same
-// worker. It is the attempt that does the work, and the flight that it is done for. The
+// A stageRun runs one stage of a flight on a worker; a decode stage shares the run of its
+// fetch. It is the attempt that does the work, and the flight that it is done for. The
 // context of its callbacks holds it, which is how a nested Get finds out who is asking.
 type stageRun struct {
 	attempt
@@ -105,16 +105,13 @@ func (r *stageRun) open() {
 	r.load.value, r.load.err = r.decodeRecord(rec)
 }
 
-// finish completes the result of a stage after its callbacks. A load that failed is
-// reported; the flight goes on without the storage.
-func (r *stageRun) finish() {
-	// The outcome of an attempt.
-	r.attempt.finish()
-	if r.f.stage != openStage {
+// noteLoad reports a load that failed; the flight goes on without the storage. dropped says
+// that the flight has ended meanwhile, which cancels a load. The keeper is told whether the
+// storage answered in time, so that the next load does not wait as long.
+func (r *stageRun) noteLoad(dropped bool) { //nolint:revive // The flag is a fact.
+	if dropped && errors.Is(r.load.err, context.Canceled) {
 		return
 	}
-	// The result of a load. The keeper is told if the storage did not answer, so that the
-	// next load does not wait as long.
 	late := r.load.err != nil && r.ctx.Err() != nil
 	if late {
 		r.load.err = fmt.Errorf("the storage did not answer in time: %w", r.load.err)
