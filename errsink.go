@@ -2,7 +2,9 @@ package everfresh
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/everfresh-go/everfresh/internal/dispatch"
 )
@@ -22,6 +24,25 @@ type ErrSinkFunc func(err error)
 
 // Error implements [ErrSink].
 func (f ErrSinkFunc) Error(err error) { f(err) }
+
+// LogSink returns an [ErrSink] that logs every failure to l, as a warning while an
+// older value is served and as an error otherwise.
+func LogSink(l *slog.Logger) ErrSink {
+	return ErrSinkFunc(func(err error) {
+		var re *RefreshError
+		if !errors.As(err, &re) {
+			l.Error("everfresh", slog.Any("err", err))
+			return
+		}
+		level := slog.LevelError
+		if re.Stale {
+			level = slog.LevelWarn
+		}
+		l.LogAttrs(context.Background(), level, "refresh failed",
+			slog.String("key", re.Key), slog.String("op", re.Op), slog.Int("attempt", re.Attempt),
+			slog.Time("next", re.Next), slog.Bool("stale", re.Stale), slog.String("err", fmt.Sprint(re.Err)))
+	})
+}
 
 // callbackQueue is how many reports wait for sink and observer.
 const callbackQueue = 1024

@@ -1,6 +1,10 @@
 package everfresh
 
-import "time"
+import (
+	"context"
+	"log/slog"
+	"time"
+)
 
 // An Event is what an observer is told. Fields that do not apply are zero.
 type Event struct {
@@ -25,4 +29,33 @@ type Event struct {
 	Next     time.Time     // when the resource is asked for again
 	Dropped  int           // how many reports an overflow lost
 	Err      error
+}
+
+// LogObserver returns an observer that logs every event to l: fetched as info,
+// unchanged as debug, everything else as a warning.
+func LogObserver(l *slog.Logger) func(Event) {
+	return func(ev Event) {
+		attrs := []slog.Attr{
+			slog.String("key", ev.Key), slog.Uint64("version", ev.Version), slog.Int("status", ev.Status),
+			slog.Int("bytes", ev.Bytes), slog.Duration("duration", ev.Duration), slog.Time("next", ev.Next),
+		}
+		if ev.Err != nil {
+			attrs = append(attrs, slog.Int("attempt", ev.Attempt), slog.String("err", ev.Err.Error()))
+		}
+		if ev.Dropped > 0 {
+			attrs = append(attrs, slog.Int("dropped", ev.Dropped))
+		}
+		l.LogAttrs(context.Background(), levelOf(ev.Kind), ev.Kind, attrs...)
+	}
+}
+
+func levelOf(kind string) slog.Level {
+	switch kind {
+	case "fetched":
+		return slog.LevelInfo
+	case "unchanged":
+		return slog.LevelDebug
+	default:
+		return slog.LevelWarn
+	}
 }
