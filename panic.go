@@ -27,8 +27,10 @@ func recovered(v any) error {
 // panicSite returns the function and line that panicked: the first frame below the
 // runtime's own. The deferred function and its helpers stand above them.
 func panicSite() string {
+	// Deep enough for the deferred functions of this package; callers below do not matter.
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	// The frame after the runtime's is the one that panicked.
 	inPanic := false
 	for {
 		f, more := frames.Next()

@@ -62,6 +62,7 @@ func (e *patternError) Error() string { return "invalid URL pattern: " + e.err.E
 
 // policy returns a policy that accepts what match does; with an err it refuses everything.
 func policy(match func(*url.URL) bool, err error, refusal string) func(*url.URL) error {
+	// Both errors are made once, since a policy may be asked very often.
 	invalid := &patternError{err}
 	refused := errors.New(refusal)
 	return func(u *url.URL) error {

@@ -66,6 +66,7 @@ func (q Query) matchesText(key string) bool {
 	if len(q.Params) == 0 {
 		return true
 	}
+	// A key that is no URL has no parameters.
 	u, err := url.Parse(key)
 	if err != nil {
 		return false
@@ -125,6 +126,7 @@ type storedRecord struct {
 // each calls yield for what q selects, until yield returns false. A record with a key is
 // found directly.
 func (q Query) each(ctx context.Context, s Storage, yield func(storedRecord, error) bool) {
+	// A record with a known key is read directly.
 	if q.Key != "" {
 		found, err := q.find(ctx, s, storeKey(q.Key))
 		if found.rec != nil || err != nil {
@@ -173,6 +175,7 @@ func (q Query) find(ctx context.Context, s Storage, name string) (storedRecord, 
 // remove removes what was found, or what has replaced it if q selects that, too. It reports
 // whether it did.
 func (q Query) remove(ctx context.Context, s Storage, found storedRecord) (bool, error) {
+	// Each try is a compare-and-delete: a record that was replaced is looked at again.
 	for range deleteTries {
 		err := s.Delete(ctx, found.name, store.IfVersion(found.version))
 		if !errors.Is(err, store.ErrConflict) {

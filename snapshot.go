@@ -73,6 +73,7 @@ func (s Status) String() string {
 	return b.String()
 }
 
+// utc returns a time as String shows it.
 func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // A state is what readers of a resource see. It is immutable except for snap.

@@ -20,7 +20,8 @@ type stageRun struct {
 	served bool            // the record that the open stage loaded is served
 }
 
-// A loadResult is the result of a storage load.
+// A loadResult is the result of a storage load. It has a record only if that could be decoded,
+// and a value only if err is nil.
 type loadResult struct {
 	record  *Record // nil if there is none, or it is damaged
 	version store.Version
@@ -28,7 +29,8 @@ type loadResult struct {
 	err     error
 }
 
-// suffices reports whether the flight has what it wants after the open stage.
+// suffices reports whether the flight has what it wants after the open stage. A flight that
+// wants a fetch is never content with the record.
 func (r *stageRun) suffices() bool {
 	return r.f.want == wantLoad || r.f.want == wantValue && r.served
 }
@@ -41,7 +43,8 @@ func flightOf(ctx context.Context) *flight {
 	return nil
 }
 
-// Remark implements refreshctx.Refresh.
+// Remark implements refreshctx.Refresh. It may be called on any goroutine, also after the
+// stage has ended.
 func (r *stageRun) Remark(err error) {
 	e := r.f.e
 	e.eng.reporter.report(&RefreshError{Key: e.name(), Op: "decode", Stale: e.serving(), Err: redactForeign(err)})

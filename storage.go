@@ -58,6 +58,8 @@ var recordHeaderNames = []string{
 	"Age", "Cache-Control", "Content-Language", "Content-Type", "Date", "Etag", "Expires", "Last-Modified",
 }
 
+// recordHeaders returns the fields of h that are part of a record. Everything else, such as
+// Set-Cookie, is not stored.
 func recordHeaders(h http.Header) http.Header {
 	headers := make(http.Header, len(recordHeaderNames))
 	for _, name := range recordHeaderNames {
@@ -87,17 +89,19 @@ type recordHeader struct {
 	Priority  store.Priority `json:"priority,omitempty"`
 }
 
+// errNewerRecord is the error of a record that this release must neither use nor overwrite.
 var errNewerRecord = errors.New("record written by a newer release")
 
 // rawText is a string of any bytes. JSON holds only text, so other bytes are written in
 // base64, in an object.
 type rawText string
 
+// rawBytes is the JSON form of a rawText that is not valid UTF-8.
 type rawBytes struct {
 	Base64 []byte `json:"base64"`
 }
 
-// MarshalJSON implements json.Marshaler.
+// MarshalJSON implements json.Marshaler. Package json would replace invalid bytes.
 func (s rawText) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(s)) {
 		return json.Marshal(string(s))
@@ -123,6 +127,7 @@ func (s *rawText) UnmarshalJSON(b []byte) error {
 // rawHeader is an http.Header whose values are any bytes, for example Latin-1.
 type rawHeader map[string][]rawText
 
+// toRawHeader returns h in its JSON form.
 func toRawHeader(h http.Header) rawHeader {
 	raw := make(rawHeader, len(h))
 	for name, values := range h {
@@ -134,6 +139,7 @@ func toRawHeader(h http.Header) rawHeader {
 	return raw
 }
 
+// header is the inverse of toRawHeader.
 func (raw rawHeader) header() http.Header {
 	h := make(http.Header, len(raw))
 	for name, values := range raw {
@@ -160,10 +166,12 @@ func (r Record) String() string {
 //
 // with lengths in big-endian order.
 func (r *Record) MarshalBinary() ([]byte, error) {
+	// The header is JSON, so that a later release can add fields.
 	header, err := r.marshalHeader()
 	if err != nil {
 		return nil, err
 	}
+	// Header and body follow each other with their lengths, so that neither is escaped.
 	size := len(recordMagic) + 1 + 4 + len(header) + 8 + len(r.Body) + sha256.Size
 	b := append(make([]byte, 0, size), recordMagic...)
 	b = append(b, envelopeVersion)
@@ -171,11 +179,14 @@ func (r *Record) MarshalBinary() ([]byte, error) {
 	b = append(b, header...)
 	b = binary.BigEndian.AppendUint64(b, uint64(len(r.Body)))
 	b = append(b, r.Body...)
+	// The checksum covers everything before it. It finds damage, not forgery.
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...), nil
 }
 
+// marshalHeader returns the header, with the fields that a newer release has added.
 func (r *Record) marshalHeader() ([]byte, error) {
+	// The name of a header field is a key in JSON, which cannot hold any bytes.
 	for name := range r.Header {
 		if !utf8.ValidString(name) {
 			return nil, errors.New("encode record: header field name is not valid UTF-8")
@@ -190,6 +201,7 @@ func (r *Record) marshalHeader() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
+	// Unknown fields go in first, so that none of them hides a known one.
 	if len(r.unknown) > 0 {
 		fields := maps.Clone(r.unknown)
 		if err := json.Unmarshal(header, &fields); err != nil {
@@ -199,6 +211,7 @@ func (r *Record) marshalHeader() ([]byte, error) {
 			return nil, fmt.Errorf("encode record: %w", err)
 		}
 	}
+	// What could not be read again must not be written.
 	if len(header) > maxRecordHeader {
 		return nil, fmt.Errorf("encode record: header of %d bytes: %w", len(header), store.ErrTooLarge)
 	}
@@ -208,6 +221,7 @@ func (r *Record) marshalHeader() ([]byte, error) {
 // UnmarshalBinary decodes what [Record.MarshalBinary] encoded. It does not retain b. An
 // error wraps store.ErrCorrupt, unless a newer release wrote the record.
 func (r *Record) UnmarshalBinary(b []byte) error {
+	// A newer envelope is not damage, if its checksum is right.
 	if v, ok := envelopeOf(b); ok && v > envelopeVersion && intact(b) {
 		return fmt.Errorf("decode record: envelope %d: %w", v, errNewerRecord)
 	}
@@ -215,6 +229,7 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("decode record: %w: %w", store.ErrCorrupt, err)
 	}
+	// Neither is a newer schema, whose other fields may have any form.
 	var schema struct {
 		Schema int `json:"schema"`
 	}
@@ -224,6 +239,7 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if schema.Schema > recordSchema {
 		return fmt.Errorf("decode record: schema %d: %w", schema.Schema, errNewerRecord)
 	}
+	// What is left must have our form.
 	var h recordHeader
 	if err := json.Unmarshal(header, &h); err != nil || h.Schema < 1 {
 		return fmt.Errorf("decode record: %w: header has another form", store.ErrCorrupt)
@@ -239,6 +255,7 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
+// knownFields are the names of the fields of recordHeader.
 var knownFields = []string{
 	"schema", "key", "version", "status", "header", "fetched_at", "checked_at", "fresh_until", "serve_until", "expires_at",
 	"failures", "not_before", "priority",
@@ -281,6 +298,7 @@ func intact(b []byte) bool {
 
 // splitRecord checks the envelope and returns header and body, which alias b.
 func splitRecord(b []byte) (header, payload []byte, err error) {
+	// Check the frame before any length in it is believed.
 	if v, ok := envelopeOf(b); !ok || v != envelopeVersion {
 		return nil, nil, errors.New("wrong beginning")
 	}
@@ -290,6 +308,7 @@ func splitRecord(b []byte) (header, payload []byte, err error) {
 	if !intact(b) {
 		return nil, nil, errors.New("wrong checksum")
 	}
+	// Then the lengths, which must account for every byte.
 	rest := b[len(recordMagic)+1 : len(b)-sha256.Size]
 	n := uint64(binary.BigEndian.Uint32(rest))
 	rest = rest[4:]

@@ -37,6 +37,7 @@ func newTransport(cfg *cacheConfig) *http.Transport {
 // after the name was resolved and before the address is connected to. No answer of the DNS
 // can change between the two.
 func newDialer(cfg *cacheConfig) *net.Dialer {
+	// Five seconds for resolving and connecting together, whatever addresses there are.
 	d := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	if guard := cfg.public; guard != nil {
 		d.ControlContext = func(_ context.Context, network, address string, _ syscall.RawConn) error {
