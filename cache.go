@@ -134,9 +134,9 @@ func (c *Cache) prepare(e *entry, rawURL string, cfg *config, h handle) error {
 }
 
 // sourceOf returns the source of a resource. Resources without options of their own share
-// one.
+// one, unless the cache's options name a key, so that the URL is not the key.
 func (c *Cache) sourceOf(rawURL string, cfg *config) *source {
-	if cfg == &c.cfg.resource {
+	if cfg == &c.cfg.resource && cfg.key == "" {
 		return c.shared()
 	}
 	return &source{cfg: cfg, fetcher: c.newFetcher(cfg), url: rawURL}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -1010,4 +1011,74 @@ func TestReadsOfReadyValueDoNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// A bundle of options for the whole cache may hold those of one resource, too.
+func TestBundleOfTheCache(t *testing.T) {
+	const u = "https://a.test/x"
+	asked := make(chan string, 1)
+	fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
+		asked <- req.URL.String()
+		return &http.Response{
+			StatusCode: http.StatusOK, ContentLength: 1, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x")),
+		}, nil
+	})
+	transform := everfresh.TransformFunc(func(url string, _ *http.Response) (any, error) { return url, nil })
+	for name, opt := range map[string]everfresh.RegisterOption{
+		"transformer": everfresh.WithTransformer(transform), "key": everfresh.WithKey("k"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := everfresh.NewCache(t.Context(), everfresh.WithFetcher(fetch), everfresh.Options(opt))
+			defer c.Close()
+			if err := c.Register(u); err != nil {
+				t.Fatal(err)
+			}
+			key := u
+			if name == "key" {
+				key = "k"
+			}
+			v, err := c.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := <-asked; got != u {
+				t.Errorf("asked for %q", got)
+			}
+			if name == "transformer" && v != u {
+				t.Errorf("the transformer was given %q", v)
+			}
+		})
+	}
+}
+
+// A refresh that waits for its turn when its resource is registered again sends nothing: its
+// credentials may have been revoked.
+func TestReplacedOptionsSendNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var sent []string
+		fetch := everfresh.FetcherFunc(func(req *http.Request) (*http.Response, error) {
+			mu.Lock()
+			sent = append(sent, req.URL.Path)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			return &http.Response{
+				StatusCode: http.StatusOK, ContentLength: 1, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x")),
+			}, nil
+		})
+		c := everfresh.NewCache(t.Context(), everfresh.WithFetcher(fetch), everfresh.WithWorkers(1), everfresh.WithPrefetch(true))
+		defer c.Close()
+		for _, r := range []struct{ path, key string }{{"/first", "first"}, {"/old", "k"}, {"/new", "k"}} {
+			if err := c.Register("https://a.test"+r.path, everfresh.WithKey(r.key)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []string{"/first", "/new"}; !slices.Equal(sent, want) {
+			t.Errorf("sent %v, want %v", sent, want)
+		}
+	})
 }

@@ -26,7 +26,7 @@ func (g *engine) await(ctx context.Context, e *entry, kind flightKind) error {
 		return g.waitError(ctx, e)
 	}
 	// Find a flight to wait for.
-	asker := flightOf(ctx)
+	asker := flightOf(ctx, g)
 	f, err := g.join(e, kind, asker)
 	if f == nil || err != nil {
 		return err
@@ -175,7 +175,7 @@ func (g *engine) waitError(ctx context.Context, e *entry) error {
 // ready waits until e has a value, through any number of failures.
 func (g *engine) ready(ctx context.Context, e *entry) error {
 	// A callback keeps its worker while it waits, however many flights that takes.
-	asker := flightOf(ctx)
+	asker := flightOf(ctx, g)
 	if asker != nil {
 		g.locked(func() { e.nest(1) })
 		defer g.locked(func() { e.nest(-1) })
@@ -240,7 +240,7 @@ func (g *engine) changes(e *entry) <-chan struct{} {
 // is one, or if the origin, asked after the call, still has the same.
 func (g *engine) newer(ctx context.Context, e *entry, version uint64) error {
 	// A flight that begins after this moment is an answer, whatever it brings.
-	asker := flightOf(ctx)
+	asker := flightOf(ctx, g)
 	since := g.flightsBefore(e)
 	// The first flight to wait for may have begun before the call. If it brings nothing
 	// newer, the caller waits for another one.

@@ -327,6 +327,12 @@ func (g *engine) begin(f *flight) (*stageRun, bool) {
 	if f.phase == ended || g.closedLocked() {
 		return nil, false
 	}
+	// Options that were replaced while it waited send no request any more.
+	if f.source != f.e.source {
+		f.superseded = true
+		g.endLocked(f, nil)
+		return nil, false
+	}
 	f.phase = running
 	// The attempt gets a copy, since the entry may change while it runs.
 	e := f.e

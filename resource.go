@@ -215,9 +215,9 @@ func (h resourceHolder[T]) acceptsEmpty() bool { return isBytes(h.decode) }
 // the source, since registering the resource again replaces it.
 type untypedHolder struct{ resourceHolder[any] }
 
-func (untypedHolder) decodeAny(_ context.Context, src *source, resp *http.Response) (any, error) {
+func (h untypedHolder) decodeAny(_ context.Context, src *source, resp *http.Response) (any, error) {
 	if t := src.cfg.transformer; t != nil {
-		return t.Transform(src.url, resp)
+		return t.Transform(src.urlOf(h.e.key), resp)
 	}
 	return bodyOf(resp)
 }

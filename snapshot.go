@@ -67,8 +67,11 @@ func (s Status) String() string {
 		fmt.Fprintf(&b, ", next refresh %s", utc(s.Next))
 	}
 	// What went wrong.
+	if s.Failures > 0 {
+		fmt.Fprintf(&b, ", %d failures in a row", s.Failures)
+	}
 	if s.Err != nil {
-		fmt.Fprintf(&b, ", %d failures in a row: %v", s.Failures, s.Err)
+		fmt.Fprintf(&b, ": %v", s.Err)
 	}
 	return b.String()
 }

@@ -35,9 +35,10 @@ func (r *stageRun) suffices() bool {
 	return r.f.want == wantLoad || r.f.want == wantValue && r.served
 }
 
-// flightOf returns the flight in whose callback ctx is used, or nil.
-func flightOf(ctx context.Context) *flight {
-	if r, ok := ctx.Value(refreshctx.Key{}).(*stageRun); ok {
+// flightOf returns the flight of g in whose callback ctx is used, or nil. A flight of another
+// cache has workers of its own, and another mutex.
+func flightOf(ctx context.Context, g *engine) *flight {
+	if r, ok := ctx.Value(refreshctx.Key{}).(*stageRun); ok && r.f.e.eng == g {
 		return r.f
 	}
 	return nil
